@@ -1,0 +1,2 @@
+//! The program `pinpool`.
+fn main() {}
