@@ -8,10 +8,12 @@ mod array;
 mod element;
 mod memory;
 mod npy;
+pub mod placement;
 pub mod rng;
 mod segment;
 pub mod segments;
 mod sys;
+pub mod topology;
 
 pub use array::{SaveError, SharedArray};
 pub use element::{Bool, Dtype, Pod, dtype_of};
