@@ -3,3 +3,19 @@
 compile_error!(
     "pinpool runs on Linux on x86-64 and aarch64; the crate pinpool-kernels builds elsewhere too"
 );
+
+mod array;
+mod element;
+mod memory;
+mod npy;
+pub mod placement;
+pub mod rng;
+mod segment;
+pub mod segments;
+mod sys;
+pub mod topology;
+
+pub use array::{SaveError, SharedArray};
+pub use element::{Bool, Dtype, Pod, dtype_of};
+pub use npy::NpyError;
+pub use segment::{AttachError, CreateError};

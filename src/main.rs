@@ -1,2 +1,9 @@
-//! The program `pinpool`.
-fn main() {}
+//! The program `pinpool`: parse, run, exit status.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -4,3 +4,4 @@
 //! to the best instruction set of the CPU ([`isa`]) and gives the same bits on all of them.
 
 pub mod isa;
+pub mod primes;

@@ -1,0 +1,368 @@
+//! The policies: which worker gets which place.
+//!
+//! close, spread and primary are the rules of OpenMP 5.2 with the parent on place 0. Where that
+//! leaves open which places (or runs of places) get one more than the others, the first ones do.
+//! compact and scatter give each worker a place of its own or refuse.
+#![forbid(unsafe_code)]
+
+use super::places::{self, Place, Usable, of_core, usable};
+use super::{
+    Bind, PlacementError, PlacementOptions, Places, Plan, PuList, Smt, WORKERS_LIMIT, WorkerPlace,
+};
+use crate::topology::Topology;
+
+/// Decides.
+pub(super) fn plan(
+    topology: &Topology,
+    options: &PlacementOptions,
+) -> Result<Plan, PlacementError> {
+    let bind = chosen_bind(options)?;
+    let cores = usable(topology, options.kind)?;
+    let mut warnings = options.remarks.clone();
+    let asked = options.places.clone().unwrap_or_default();
+    let slots = match &bind {
+        Bind::List(list) => entries(topology, list)?,
+        Bind::None => Vec::new(),
+        Bind::Compact => with_siblings(cores.iter(), topology, &cores, options, &mut warnings)?,
+        Bind::Scatter => {
+            let order = scattered(topology, &cores, options, &mut warnings)?;
+            match options.smt {
+                None | Some(Smt::Off) => order,
+                Some(_) => {
+                    let by_pu =
+                        |place: &Place| cores.iter().find(|u| u.core.first_pu == Some(place.pu));
+                    let cores_in_order = order.iter().filter_map(by_pu);
+                    with_siblings(cores_in_order, topology, &cores, options, &mut warnings)?
+                }
+            }
+        }
+        Bind::Close | Bind::Spread | Bind::Primary => {
+            places::places(topology, &cores, &asked, options.pin, &mut warnings)?
+        }
+    };
+    let default = default_workers(topology, options, &bind, &cores, &slots);
+    let count = options.workers.unwrap_or(default.workers);
+    if count == 0 || count > WORKERS_LIMIT {
+        return Err(PlacementError::Workers { asked: count });
+    }
+    if options.workers.is_some() {
+        over_limits(topology, options, count, &mut warnings);
+    }
+    let picks = picks(topology, options, &bind, &cores, &slots, count)?;
+    let oversubscribed = match bind {
+        Bind::None => count > cores.iter().map(|u| u.core.allowed.len()).sum(),
+        _ => overfull(&slots, &picks),
+    };
+    if oversubscribed {
+        warnings.push(match bind {
+            Bind::None => format!("{count} workers are more than there are PUs; they take turns"),
+            _ => format!(
+                "{count} workers share {}; they take turns, so fewer would do as much",
+                of(slots.len(), "place")
+            ),
+        });
+    }
+    let workers = (0..count)
+        .map(|index| match picks.get(index).map(|at| &slots[*at]) {
+            None => WorkerPlace::new(topology, index, None, Vec::new()),
+            Some(place) => WorkerPlace::new(topology, index, Some(place.pu), place.pus.clone()),
+        })
+        .collect();
+    let why = match options.workers {
+        Some(_) => format!("{}, as asked, bind {bind}", of(count, "worker")),
+        None => format!("{}: {}, bind {bind}", of(count, "worker"), default.why),
+    };
+    Ok(Plan { bind, workers, oversubscribed, warnings, why })
+}
+
+/// `1 worker`, `2 workers`
+fn of(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The policy, after the rules on what goes together.
+fn chosen_bind(options: &PlacementOptions) -> Result<Bind, PlacementError> {
+    if let (Some(_), Some(places)) = (options.smt, &options.places)
+        && *places != Places::Cores
+    {
+        return Err(PlacementError::SmtAndPlaces { places: places.to_string() });
+    }
+    let siblings = options.smt.filter(|smt| *smt != Smt::Off);
+    match (siblings, &options.bind) {
+        (_, None) if siblings.is_some() => Ok(Bind::Compact),
+        (None, bind) => Ok(bind.clone().unwrap_or_default()),
+        (Some(_), Some(bind @ (Bind::Compact | Bind::Scatter))) => Ok(bind.clone()),
+        (Some(smt), bind) => {
+            Err(PlacementError::SmtAndBind { smt, bind: bind.clone().unwrap_or_default() })
+        }
+    }
+}
+
+/// The entries of a list; every PU must be allowed.
+fn entries(topology: &Topology, list: &PuList) -> Result<Vec<Place>, PlacementError> {
+    let allowed = &topology.limits().allowed;
+    let place = |pus: Vec<usize>| {
+        if let Some(&pu) = pus.iter().find(|pu| !allowed.contains(**pu)) {
+            return Err(PlacementError::NotAllowed { pu, allowed: allowed.to_string() });
+        }
+        // Places of the syntaxes are never empty.
+        let pu = pus.first().copied().unwrap_or_default();
+        Ok(Place { pu, capacity: pus.len(), rank: [0; 5], pus })
+    };
+    list.resolve(topology)?.into_iter().map(place).collect()
+}
+
+/// compact's slots: the places in the given order, and the siblings that `--smt` adds.
+fn with_siblings<'u, 't: 'u>(
+    order: impl Iterator<Item = &'u Usable<'t>>,
+    topology: &Topology,
+    cores: &[Usable<'_>],
+    options: &PlacementOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Place>, PlacementError> {
+    let order: Vec<&Usable<'_>> = order.collect();
+    Ok(match options.smt {
+        None | Some(Smt::Off) => {
+            let asked = options.places.clone().unwrap_or_default();
+            places::places(topology, cores, &asked, options.pin, warnings)?
+        }
+        Some(Smt::Last) => {
+            let widest = order.iter().map(|u| u.core.allowed.len()).max().unwrap_or(0);
+            (0..widest)
+                .flat_map(|at| {
+                    order.iter().filter(move |u| at < u.core.allowed.len()).map(move |u| (u, at))
+                })
+                .map(|(u, at)| of_core(u, at, options.pin))
+                .collect()
+        }
+        Some(Smt::Adjacent) => (order.iter())
+            .flat_map(|u| (0..u.core.allowed.len()).map(move |at| of_core(u, at, options.pin)))
+            .collect(),
+    })
+}
+
+/// scatter's slots, first PUs only.
+fn scattered(
+    topology: &Topology,
+    cores: &[Usable<'_>],
+    options: &PlacementOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Place>, PlacementError> {
+    let asked = options.places.clone().unwrap_or_default();
+    let places = places::places(topology, cores, &asked, options.pin, warnings)?;
+    let refs: Vec<&Place> = places.iter().collect();
+    Ok(round_robin(&refs, 0).into_iter().cloned().collect())
+}
+
+/// Takes one of each group of this level in turn, inside each group by the next level.
+fn round_robin<'p>(places: &[&'p Place], level: usize) -> Vec<&'p Place> {
+    let Some(rank_of) = places.first().and_then(|p| p.rank.get(level)) else {
+        return places.to_vec();
+    };
+    if places.iter().all(|place| place.rank[level] == *rank_of) {
+        return round_robin(places, level + 1);
+    }
+    let mut groups: Vec<(usize, Vec<&Place>)> = Vec::new();
+    let mut sorted = places.to_vec();
+    sorted.sort_by_key(|place| place.rank[level]);
+    for place in sorted {
+        match groups.last_mut() {
+            Some((rank, group)) if *rank == place.rank[level] => group.push(place),
+            _ => groups.push((place.rank[level], vec![place])),
+        }
+    }
+    let groups: Vec<Vec<&Place>> =
+        groups.into_iter().map(|(_, group)| round_robin(&group, level + 1)).collect();
+    let longest = groups.iter().map(Vec::len).max().unwrap_or(0);
+    (0..longest)
+        .flat_map(|at| groups.iter().filter_map(move |group| group.get(at).copied()))
+        .collect()
+}
+
+/// The number of workers when none is named, and how it came about.
+struct DefaultWorkers {
+    workers: usize,
+    why: String,
+}
+
+fn default_workers(
+    topology: &Topology,
+    options: &PlacementOptions,
+    bind: &Bind,
+    cores: &[Usable<'_>],
+    slots: &[Place],
+) -> DefaultWorkers {
+    let (mut workers, mut why) = match (bind, &options.places) {
+        (Bind::List(_), _) => (slots.len(), of(slots.len(), "entry of the list")),
+        (Bind::Close | Bind::Spread | Bind::Primary, Some(places)) if one_each(places) => {
+            (slots.len(), of(slots.len(), "place"))
+        }
+        _ => (cores.len(), of(cores.len(), "usable core")),
+    };
+    if matches!(bind, Bind::Compact | Bind::Scatter) && slots.len() < workers {
+        (workers, why) = (slots.len(), of(slots.len(), "place"));
+    }
+    if matches!(bind, Bind::List(_)) {
+        why = format!("{} in the list", slots.len());
+    }
+    if let Some(quota) = topology.limits().quota_cpus {
+        // Saturating, and a quota is positive.
+        let floor = (quota.floor() as usize).max(1);
+        if floor < workers {
+            (workers, why) = (floor, format!("a cgroup quota of {quota} CPUs cuts {why}"));
+        }
+    }
+    if let Some(cpus) = slurm_cut(topology, options)
+        && cpus < workers
+    {
+        (workers, why) = (cpus, format!("SLURM_CPUS_PER_TASK={cpus} cuts {why}"));
+    }
+    if workers > WORKERS_LIMIT {
+        (workers, why) = (WORKERS_LIMIT, format!("the limit of a pool cuts {why}"));
+    }
+    DefaultWorkers { workers, why }
+}
+
+/// Places that take one worker each; larger ones take one per core.
+fn one_each(places: &Places) -> bool {
+    match places {
+        Places::Threads | Places::Cores | Places::Explicit(_) => true,
+        Places::LlCaches | Places::NumaDomains | Places::Sockets => false,
+        Places::First { of, .. } => one_each(of),
+    }
+}
+
+/// What Slurm gave the task, where it is less than the mask lets it use.
+fn slurm_cut(topology: &Topology, options: &PlacementOptions) -> Option<usize> {
+    options.slurm_cpus.filter(|cpus| *cpus > 0 && *cpus < topology.limits().allowed.len())
+}
+
+/// An explicit number is obeyed, above every limit, with a warning.
+fn over_limits(
+    topology: &Topology,
+    options: &PlacementOptions,
+    count: usize,
+    warnings: &mut Vec<String>,
+) {
+    if let Some(quota) = topology.limits().quota_cpus
+        && count as f64 > quota
+    {
+        warnings.push(format!(
+            "{} above the cgroup quota of {quota} CPUs: the kernel will stop them for part of each period",
+            of(count, "worker")
+        ));
+    }
+    if let Some(cpus) = slurm_cut(topology, options)
+        && count > cpus
+    {
+        warnings.push(format!(
+            "{} on SLURM_CPUS_PER_TASK={cpus}: others may have been promised the same PUs",
+            of(count, "worker")
+        ));
+    }
+}
+
+/// For each worker, the slot it gets.
+fn picks(
+    topology: &Topology,
+    options: &PlacementOptions,
+    bind: &Bind,
+    cores: &[Usable<'_>],
+    slots: &[Place],
+    count: usize,
+) -> Result<Vec<usize>, PlacementError> {
+    Ok(match bind {
+        Bind::None => Vec::new(),
+        Bind::Primary => vec![0; count],
+        Bind::Close => close(slots.len(), count),
+        Bind::Spread => spread(slots.len(), count),
+        Bind::List(list) if list.wraps() => (0..count).map(|i| i % slots.len()).collect(),
+        Bind::Compact | Bind::Scatter | Bind::List(_) => {
+            if count > slots.len() && !options.oversubscribe {
+                let asked = options.places.clone().unwrap_or_default();
+                let unit = match bind {
+                    Bind::List(_) => "entries",
+                    _ if options.smt.is_some_and(|smt| smt != Smt::Off) => "allowed PUs",
+                    _ if asked == Places::Cores => "usable cores",
+                    _ => "places",
+                };
+                return Err(PlacementError::TooMany {
+                    workers: count,
+                    places: slots.len(),
+                    unit,
+                    bind: bind.clone(),
+                    reason: reason(topology, options, bind, cores),
+                });
+            }
+            close(slots.len(), count)
+        }
+    })
+}
+
+/// Worker i on place i; more workers than places: consecutive workers share, the first places
+/// take the extra ones.
+fn close(places: usize, workers: usize) -> Vec<usize> {
+    if workers <= places {
+        return (0..workers).collect();
+    }
+    let (each, extra) = (workers / places, workers % places);
+    (0..places)
+        .flat_map(|place| std::iter::repeat_n(place, each + usize::from(place < extra)))
+        .collect()
+}
+
+/// The first place of each of `workers` runs; the first runs are the longer ones.
+fn spread(places: usize, workers: usize) -> Vec<usize> {
+    if workers > places {
+        return close(places, workers);
+    }
+    let (each, extra) = (places / workers, places % workers);
+    (0..workers).map(|run| run * each + run.min(extra)).collect()
+}
+
+/// Whether a place has more workers than room. Slots that name the same PUs are one place.
+fn overfull(slots: &[Place], picks: &[usize]) -> bool {
+    let mut load = std::collections::HashMap::new();
+    for &at in picks {
+        let slot = &slots[at];
+        let used = load.entry(slot.pu).or_insert(0);
+        *used += 1;
+        if *used > slot.capacity {
+            return true;
+        }
+    }
+    false
+}
+
+/// Why there are no more places.
+fn reason(
+    topology: &Topology,
+    options: &PlacementOptions,
+    bind: &Bind,
+    cores: &[Usable<'_>],
+) -> String {
+    if let Bind::List(_) = bind {
+        return "the list is as long as it is".to_string();
+    }
+    let mut reasons = Vec::new();
+    let offline = topology.pus().iter().filter(|pu| !pu.online).count();
+    if offline > 0 {
+        reasons.push(format!("{} offline", of(offline, "PU")));
+    }
+    let masked = topology.online().len() - topology.limits().allowed.len();
+    if masked > 0 {
+        reasons.push(format!("{} outside the mask", of(masked, "online PU")));
+    }
+    if let Some(kind) = options.kind {
+        reasons.push(format!("--kind {kind}"));
+    }
+    let siblings = cores.iter().any(|u| u.core.allowed.len() > 1);
+    let smt_off = options.smt.is_none_or(|smt| smt == Smt::Off);
+    if siblings && smt_off && options.places.as_ref().is_none_or(|p| *p == Places::Cores) {
+        reasons.push("--smt off gives a core one worker".to_string());
+    }
+    if reasons.is_empty() {
+        reasons.push("the machine has no more".to_string());
+    }
+    reasons.join(", ")
+}
