@@ -96,7 +96,8 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         Self::create(shape, |bytes| Segment::create_file(path.as_ref(), bytes))
     }
 
-    fn create(
+    /// Makes an array of zero bytes in a segment of at least the bytes that `make` is asked for.
+    pub(crate) fn create(
         shape: impl IntoDimension<Dim = D>,
         make: impl FnOnce(usize) -> Result<Arc<Segment>, CreateError>,
     ) -> Result<Self, CreateError> {
