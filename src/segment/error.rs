@@ -19,6 +19,12 @@ pub enum CreateError {
         /// Bytes of one element.
         item_bytes: usize,
     },
+    /// More axes than an NPY header can hold for numpy.
+    #[error("{axes} axes asked for, an NPY array has at most 64; make fewer, longer axes")]
+    Rank {
+        /// Axes asked for.
+        axes: usize,
+    },
     /// The file system has not enough room.
     #[error(
         "{asked} bytes asked for, {free} free in {place}; use a file-backed array on a larger disk, a smaller array, or make room there (mount -o remount,size=… for /dev/shm)"
