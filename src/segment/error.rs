@@ -159,7 +159,7 @@ pub enum AttachError {
     },
     /// There is no room for the parts of the file that were never written.
     #[error(
-        "'{name}' has holes and its file system has no room to fill them; copy the file to a larger disk, or open it read-only"
+        "'{name}' has holes and its file system has no room to fill them; make room there, or copy it to a larger disk"
     )]
     NoSpace {
         /// The file.

@@ -162,9 +162,7 @@ impl Segment {
         let stat = mem::stat(&fd).map_err(error("examine"))?;
         check_attach(&stat, &name)?;
         let len = super::mappable_len(&stat, &name)?;
-        if writable {
-            super::fill_holes(&fd, &stat, &name)?;
-        }
+        super::fill_holes(&fd, &stat, &name, writable)?;
         let named = Named { name: name.clone(), created: false, persist: AtomicBool::new(false) };
         let map_error = error("map");
         Self::map(fd, len, writable, Kind::Named(named)).map_err(map_error)
