@@ -15,6 +15,8 @@ mod file;
 mod named;
 mod nameless;
 pub(crate) mod registry;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::io;

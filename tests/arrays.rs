@@ -1,4 +1,5 @@
 //! Shared arrays as a user sees them: nameless, named, in a file; good input and bad.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -100,7 +101,7 @@ fn any_nonzero_byte_is_a_true_bool() {
     assert_eq!(bools.map(Bool::get), [false, true, true]);
     assert_eq!(bools[1], bools[2]);
     assert_eq!(bools[0], false);
-    assert_eq!(bool::from(Bool::from(true)), true);
+    assert!(bool::from(Bool::from(true)));
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn a_read_only_array_is_read_and_never_written() {
     let mut b = unsafe { SharedArray::<i64, Ix1>::open_named_read_only(&name) }.unwrap();
     assert_eq!((b.as_slice(), b.is_writable()), (&[0, -1][..], false));
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        b.view_mut();
+        let _ = b.view_mut();
     }));
     assert!(panic.is_err());
 }
@@ -450,4 +451,24 @@ fn a_sparse_file_is_filled_before_it_is_mapped_for_writing() {
     let a = open_file::<u8, Ix1>(&path).unwrap();
     assert_eq!(a.len() as u64, len);
     assert!(fs::metadata(&path).unwrap().blocks() * 512 >= len);
+}
+
+#[test]
+fn a_forked_child_that_drops_an_array_takes_nothing_away() {
+    let name = name("fork");
+    let mut a = create::<u8>(&name, 10).unwrap();
+    // SAFETY: the child does nothing but drop the array, which frees memory (glibc's allocator
+    // allows that after a fork) and closes a descriptor, and end.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        drop(a);
+        // SAFETY: ends this child at once.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = -1;
+    // SAFETY: `child` is this process's own child, not reaped yet.
+    let reaped = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!((reaped, status), (child, 0));
+    assert!(in_shm(&name).exists());
+    a.as_mut_slice()[9] = 1;
 }

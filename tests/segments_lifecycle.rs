@@ -2,6 +2,7 @@
 //!
 //! Each test runs in a mount namespace of its own with a /dev/shm of 1 MiB, by starting this very
 //! test again under `unshare`; where that is not allowed it says SKIPPED.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -254,7 +254,7 @@ pub(super) fn check_attach(stat: &mem::Stat, name: &str) -> Result<(), AttachErr
     } else if stat.st_mode & 0o077 != 0 {
         Err(AttachError::Mode { name: name(), mode: stat.st_mode & 0o7777 })
     } else if stat.st_nlink != 1 {
-        Err(AttachError::Links { name: name(), links: stat.st_nlink as u64 })
+        Err(AttachError::Links { name: name(), links: mem::links(stat) })
     } else {
         Ok(())
     }

@@ -121,6 +121,12 @@ pub(crate) fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
+/// How many names a file has.
+#[allow(clippy::unnecessary_cast, reason = "it is a u32 on aarch64")]
+pub(crate) fn links(stat: &Stat) -> u64 {
+    stat.st_nlink as u64
+}
+
 /// Length in bytes; a negative one, which no kernel reports, is 0.
 pub(crate) fn file_len(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
