@@ -6,6 +6,8 @@ compile_error!(
 
 mod array;
 mod element;
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory;
 mod npy;
 mod segment;

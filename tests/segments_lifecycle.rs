@@ -291,6 +291,13 @@ fn squatting_on_the_registry_changes_nothing() {
 #[test]
 fn makers_and_collectors_at_once_never_lose_a_live_segment() {
     with_private_shm("makers_and_collectors_at_once_never_lose_a_live_segment", || {
+        /// Ends the collectors also when a maker panics.
+        struct Over<'a>(&'a AtomicBool);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for _ in 0..2 {
@@ -300,6 +307,7 @@ fn makers_and_collectors_at_once_never_lose_a_live_segment() {
                     }
                 });
             }
+            let end = Over(&over);
             let makers: Vec<_> = (0..3)
                 .map(|maker| {
                     scope.spawn(move || {
@@ -325,7 +333,7 @@ fn makers_and_collectors_at_once_never_lose_a_live_segment() {
                 })
                 .collect();
             let taken: i32 = makers.into_iter().map(|maker| maker.join().unwrap()).sum();
-            over.store(true, Ordering::Relaxed);
+            drop(end);
             println!("{taken} names were taken");
         });
         assert_eq!(shm_names(), [""; 0]);

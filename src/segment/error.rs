@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::memory::human;
 use crate::npy::NpyError;
 
 /// Why a shared array could not be made.
@@ -27,7 +28,8 @@ pub enum CreateError {
     },
     /// The file system has not enough room.
     #[error(
-        "{asked} bytes asked for, {free} free in {place}; use a file-backed array on a larger disk, a smaller array, or make room there (mount -o remount,size=… for /dev/shm)"
+        "{} asked for, {} free in {place}; use a file-backed array on a larger disk, a smaller array, or make room there (mount -o remount,size=… for /dev/shm)",
+        human(*asked), human(*free)
     )]
     NoSpace {
         /// Bytes asked for.
@@ -39,7 +41,8 @@ pub enum CreateError {
     },
     /// The machine or a cgroup has not enough memory.
     #[error(
-        "{asked} bytes of memory asked for, {free} free under the limit of {limit}; use a file-backed array, a smaller one, or raise that limit"
+        "{} of memory asked for, {} free under the limit of {limit}; use a file-backed array, a smaller one, or raise that limit",
+        human(*asked), human(*free)
     )]
     NoMemory {
         /// Bytes asked for.
