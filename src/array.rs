@@ -103,6 +103,9 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
     ) -> Result<Self, CreateError> {
         const { Self::ALIGNED };
         let dim = shape.into_dimension();
+        if dim.ndim() > npy::MAX_RANK {
+            return Err(CreateError::Rank { axes: dim.ndim() });
+        }
         let too_large =
             || CreateError::TooLarge { shape: dim.slice().to_vec(), item_bytes: size_of::<T>() };
         let bytes = npy::data_bytes(dim.slice(), size_of::<T>())

@@ -37,6 +37,8 @@ mod entry;
 mod error;
 mod layout;
 mod mail;
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory;
 mod npy;
 mod panics;
