@@ -4,5 +4,6 @@ compile_error!(
     "pinpool runs on Linux on x86-64 and aarch64; the crate pinpool-kernels builds elsewhere too"
 );
 
+pub mod doctor;
 pub mod placement;
 pub mod topology;
