@@ -42,6 +42,7 @@ pub mod fuzzing;
 mod memory;
 mod npy;
 mod panics;
+pub mod doctor;
 pub mod placement;
 mod pool;
 mod protocol;
