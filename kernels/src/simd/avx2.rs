@@ -188,6 +188,17 @@ impl Simd for Avx2 {
         a.map(|a| unsafe { _mm256_srl_epi64(a, by) })
     }
     #[inline(always)]
+    fn to_float(self, a: Self::U) -> Self::F {
+        // Each half of the bits becomes the mantissa of a number of its weight; both steps exact.
+        const LOW: f64 = 4_503_599_627_370_496.0; // 2^52
+        const HIGH: f64 = 19_342_813_113_834_066_795_298_816.0; // 2^84
+        let low = self.and_u(a, self.splat_u(0xffff_ffff));
+        let low = self.float(self.or_u(low, self.splat_u(LOW.to_bits())));
+        let high = self.float(self.or_u(self.shr::<32>(a), self.splat_u(HIGH.to_bits())));
+        let (low, high) = (self.sub(low, self.splat(LOW)), self.sub(high, self.splat(HIGH)));
+        self.add(high, low)
+    }
+    #[inline(always)]
     fn mul32(self, a: Self::U, b: Self::U) -> Self::U {
         halves!(_mm256_mul_epu32; a, b)
     }

@@ -176,6 +176,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_srli_epi64::<N>(a) }
     }
     #[inline(always)]
+    fn to_float(self, a: Self::U) -> Self::F {
+        // SAFETY: the token proves the CPU's features.
+        unsafe { _mm512_cvtepu64_pd(a) }
+    }
+    #[inline(always)]
     fn mul32(self, a: Self::U, b: Self::U) -> Self::U {
         // SAFETY: the token proves the CPU's features.
         unsafe { _mm512_mul_epu32(a, b) }
