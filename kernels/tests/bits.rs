@@ -48,7 +48,7 @@ const SPECIAL: [f64; 44] = [
     f64::EPSILON,
     1.0 + f64::EPSILON,
     1.0 - f64::EPSILON / 2.0,
-    0.785_398_163_397_448_3,
+    std::f64::consts::FRAC_PI_4,
     2.356_194_490_192_345,
     1e5,
     -1e5,
