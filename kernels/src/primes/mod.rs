@@ -23,7 +23,15 @@
 //! the scalar multiplier). All answers are exact, so they are the same on every instruction set.
 
 mod arithmetic;
+mod batch;
+#[cfg(target_arch = "x86_64")]
+mod batch_avx512;
 mod factor;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+#[cfg(target_arch = "x86_64")]
+mod ifma_tests;
+mod interleaved;
 mod is_prime;
 mod lucas;
 mod montgomery;
@@ -61,9 +69,7 @@ pub fn is_prime(n: u64) -> bool {
 /// When the slices differ in length.
 pub fn is_prime_slice(n: &[u64], out: &mut [u8]) {
     assert_eq!(n.len(), out.len(), "is_prime_slice needs one output byte for each number");
-    for (&n, out) in n.iter().zip(out) {
-        *out = u8::from(is_prime(n));
-    }
+    batch::is_prime_slice(crate::isa::current(), n, out);
 }
 
 /// Sets bit `i % 64` of `out[i / 64]` where `n[i]` is prime and clears it where not; the bits of
