@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! numbers -> odd ones -> not divisible by 3..13 -> not by 17..61 -> base 2, by size -> Lucas
+//!                                      large ones also: not by 67..251 /
 //! ```
 //! Every arrow packs the survivors, each with its index, so that the next stage works on full
 //! vectors. The last two stages wait in queues until several vectors are there.
 
 use std::arch::x86_64::*;
 
+use super::factor::TRIAL_DIVISORS;
 use super::ifma::{ONE_LIMB_LIMIT, Pair, set};
 use super::ifma_tests::{CLASS, CLASSES, Passed, base_2_one, base_2_two, lucas_one, lucas_two};
-use super::is_prime::{DECIDED_BELOW, SMALL_DIVISORS, is_small_prime};
+use super::is_prime::{DECIDED_BELOW, Divisor, SMALL_DIVISORS, is_small_prime};
 
 /// Numbers that go through the filters together; the buffers stay in the L1 cache.
 const BLOCK_LEN: usize = 1024;
@@ -30,6 +32,9 @@ const QUEUE_LEN: usize = 8 * 10;
 
 /// How many of [`SMALL_DIVISORS`] the first filter takes.
 const FIRST_DIVISORS: usize = 5;
+
+/// The divisors from 67 on: they pay only for numbers of two limbs, where base 2 costs more.
+const LARGE_DIVISORS: &[Divisor] = TRIAL_DIVISORS.split_at(SMALL_DIVISORS.len()).1;
 
 /// See [`super::is_prime_slice`].
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
@@ -170,6 +175,7 @@ impl Survivors {
 struct Pipeline<'a> {
     odd: Packed<{ BLOCK_LEN + 8 }>,
     rough: Packed<{ BLOCK_LEN + 8 }>,
+    large: Packed<{ BLOCK_LEN + 8 }>,
     one_limb: Packed<QUEUE_LEN>,
     two_limbs: [Packed<QUEUE_LEN>; CLASSES],
     lucas_one: Survivors,
@@ -182,6 +188,7 @@ impl<'a> Pipeline<'a> {
         Pipeline {
             odd: Packed::new(),
             rough: Packed::new(),
+            large: Packed::new(),
             one_limb: Packed::new(),
             two_limbs: std::array::from_fn(|_| Packed::new()),
             lucas_one: Survivors::new(),
@@ -195,19 +202,26 @@ impl<'a> Pipeline<'a> {
     fn filter(&mut self, block: &[u64], first_index: u32) {
         self.keep_odd(block, first_index);
         self.rough.len = 0;
+        self.large.len = 0;
         // Zero is divisible by everything, so that the padding falls out.
         self.odd.pad(0);
         for at in (0..self.odd.len).step_by(8) {
             let (n, index) = self.odd.get(at);
-            let mask = !divisible(n, 0, FIRST_DIVISORS);
+            let mask = !divisible(n, &SMALL_DIVISORS[..FIRST_DIVISORS]);
             self.rough.push(mask, n, index);
         }
         self.rough.pad(0);
         for at in (0..self.rough.len).step_by(8) {
             let (n, index) = self.rough.get(at);
-            let mask = !divisible(n, FIRST_DIVISORS, SMALL_DIVISORS.len());
+            let mask = !divisible(n, &SMALL_DIVISORS[FIRST_DIVISORS..]);
+            self.enqueue_one_limb(mask, n, index);
+        }
+        self.large.pad(0);
+        for at in (0..self.large.len).step_by(8) {
+            let (n, index) = self.large.get(at);
+            let mask = !divisible(n, LARGE_DIVISORS);
             if mask != 0 {
-                self.enqueue(mask, n, index);
+                self.enqueue_two_limbs(mask, n, index);
             }
         }
     }
@@ -258,10 +272,10 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Puts what trial division leaves where its size belongs.
+    /// Puts the numbers of one limb in their queue and the others aside.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn enqueue(&mut self, mask: u8, n: __m512i, index: __m256i) {
+    fn enqueue_one_limb(&mut self, mask: u8, n: __m512i, index: __m256i) {
         let small = _mm512_mask_cmplt_epu64_mask(mask, n, set(ONE_LIMB_LIMIT));
         if small != 0 {
             self.one_limb.push(small, n, index);
@@ -269,7 +283,16 @@ impl<'a> Pipeline<'a> {
                 self.run_base_2_one::<BASE_2_ONE_VECTORS>();
             }
         }
-        let mut open = mask & !small;
+        if mask != small {
+            self.large.push(mask & !small, n, index);
+        }
+    }
+
+    /// Puts a number of two limbs in the queue of its class.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn enqueue_two_limbs(&mut self, mask: u8, n: __m512i, index: __m256i) {
+        let mut open = mask;
         let mut class = 0;
         while open != 0 {
             let here = _mm512_mask_cmpge_epu64_mask(open, n, set(CLASS[class].1));
@@ -415,12 +438,12 @@ fn mark(out: &mut [u8], index: &[u32], passed: &[u8]) {
     }
 }
 
-/// The lanes divisible by one of the small primes `from..to`.
+/// The lanes divisible by one of the divisors.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn divisible(n: __m512i, from: usize, to: usize) -> u8 {
+fn divisible(n: __m512i, divisors: &[Divisor]) -> u8 {
     let mut mask = 0;
-    for d in &SMALL_DIVISORS[from..to] {
+    for d in divisors {
         let quotient = _mm512_mullo_epi64(n, set(d.inverse));
         mask |= _mm512_cmple_epu64_mask(quotient, set(d.limit));
     }

@@ -100,7 +100,8 @@ pub(super) const TRIAL_PRIMES: [u64; 53] = {
     primes
 };
 
-const TRIAL_DIVISORS: [Divisor; 53] = {
+/// The divisors for [`TRIAL_PRIMES`].
+pub(super) const TRIAL_DIVISORS: [Divisor; 53] = {
     let mut all = [Divisor::new(3); 53];
     let mut i = 0;
     while i < 53 {
