@@ -112,7 +112,7 @@ impl TwoLimbs {
     /// n it is above 0, and below plus + 1 + a·b/R.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn mul_add_raw(self, a: Pair, b: Pair, plus: Pair) -> Pair {
+    pub(super) fn mul_add_raw(self, a: Pair, b: Pair, plus: Pair) -> Pair {
         let zero = _mm512_setzero_si512();
         let t0 = _mm512_madd52lo_epu64(zero, a.0, b.0);
         let t1 = _mm512_madd52hi_epu64(zero, a.0, b.0);
@@ -127,7 +127,7 @@ impl TwoLimbs {
     /// As `mul_add_raw` for a = b, in five products in place of seven.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn square_add_raw(self, a: Pair, plus: Pair) -> Pair {
+    pub(super) fn square_add_raw(self, a: Pair, plus: Pair) -> Pair {
         let zero = _mm512_setzero_si512();
         let twice = _mm512_add_epi64(a.1, a.1);
         let t0 = _mm512_madd52lo_epu64(zero, a.0, a.0);

@@ -26,7 +26,15 @@ mod arithmetic;
 mod batch;
 #[cfg(target_arch = "x86_64")]
 mod batch_avx512;
+#[cfg(target_arch = "x86_64")]
+mod ecm_avx512;
+#[cfg(target_arch = "x86_64")]
+mod ecm_plan;
 mod factor;
+#[cfg(target_arch = "x86_64")]
+mod factor_avx512;
+#[cfg(target_arch = "x86_64")]
+mod hart_avx512;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 #[cfg(target_arch = "x86_64")]
@@ -99,7 +107,5 @@ pub fn is_prime_bitmap(n: &[u64], out: &mut [u64]) {
 /// When the slices differ in length.
 pub fn factor_slice(n: &[u64], out: &mut [Factors]) {
     assert_eq!(n.len(), out.len(), "factor_slice needs one result for each number");
-    for (&n, out) in n.iter().zip(out) {
-        *out = factor(n);
-    }
+    batch::factor_slice(crate::isa::current(), n, out);
 }
