@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::jump::{self, NEXT_LANE, State};
+use super::jump::{State, next_lane};
 use super::lanes::Lanes;
 use super::rand_core::{Rng as _, TryRng};
 use super::{Streams, generator, unit_f64};
@@ -89,7 +89,7 @@ impl ChunkRng {
         self.lanes.get_or_insert_with(|| {
             let mut state = start;
             Lanes::new(std::array::from_fn(|_| {
-                state = jump::jump(state, &NEXT_LANE);
+                state = next_lane(state);
                 state
             }))
         })
