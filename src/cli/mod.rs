@@ -8,7 +8,11 @@
 mod args;
 mod exit;
 mod factor;
+mod memory;
 mod numbers;
+mod place;
+mod plan;
+mod report;
 
 use std::process::ExitCode;
 
@@ -29,6 +33,7 @@ pub(crate) fn main() -> ExitCode {
 fn dispatch(command: Command) -> Exit {
     match command {
         Command::Factor { numbers } => factor::run(&numbers),
+        _ => todo!(),
     }
 }
 
