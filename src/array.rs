@@ -113,11 +113,11 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         // The magic last: who finds it finds a whole array.
         let written =
             segment.write_at(&header[8..], 8).and_then(|()| segment.write_at(&header[..8], 0));
-        written.map_err(|source| CreateError::System {
-            action: "write the header of",
-            name: format!("{:?}", segment.kind()),
-            source,
-        })?;
+        if let Err(source) = written {
+            segment.discard();
+            let name = segment.label().into_owned();
+            return Err(CreateError::System { action: "write the header of", name, source });
+        }
         Ok(Self { segment, data_offset: npy::HEADER_BYTES, dim, element: PhantomData })
     }
 

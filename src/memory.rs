@@ -14,7 +14,7 @@ const SPARE_FRACTION: u64 = 128;
 /// The tightest limit on new memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// Bytes that can still be had.
+    /// Bytes that can still be had, what is left over not among them.
     pub(crate) free: u64,
     /// Whose limit it is, in words that a user can act on.
     pub(crate) limit: String,
@@ -27,7 +27,7 @@ pub(crate) fn check(asked: u64) -> Result<(), Room> {
 
 fn check_under(root: &Path, asked: u64) -> Result<(), Room> {
     match tightest(root) {
-        Some(room) if asked > room.free - room.free / SPARE_FRACTION => Err(room),
+        Some(room) if asked > room.free => Err(room),
         _ => Ok(()),
     }
 }
@@ -38,7 +38,9 @@ fn tightest(root: &Path) -> Option<Room> {
         .ok()
         .and_then(|text| mem_available(&text))
         .map(|free| Room { free, limit: "the machine (MemAvailable)".to_owned() });
-    machine.into_iter().chain(cgroup_rooms(root)).min_by_key(|room| room.free)
+    let mut room = machine.into_iter().chain(cgroup_rooms(root)).min_by_key(|room| room.free)?;
+    room.free -= room.free / SPARE_FRACTION;
+    Some(room)
 }
 
 /// MemAvailable of /proc/meminfo, in bytes.
@@ -154,6 +156,11 @@ impl<'a> Mount<'a> {
 mod tests {
     use super::*;
 
+    /// What is left of `free` bytes after the spare part.
+    fn spared(free: u64) -> u64 {
+        free - free / SPARE_FRACTION
+    }
+
     /// A made tree of /proc and /sys files.
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -176,7 +183,7 @@ mod tests {
     fn without_cgroups_the_machine_is_the_limit() {
         let root = tree(&[MEMINFO]);
         let room = tightest(root.path()).unwrap();
-        assert_eq!((room.free, room.limit.contains("MemAvailable")), (1 << 30, true));
+        assert_eq!((room.free, room.limit.contains("MemAvailable")), (spared(1 << 30), true));
         assert!(check_under(root.path(), 1 << 29).is_ok());
         assert_eq!(check_under(root.path(), 1 << 30), Err(room));
     }
@@ -194,7 +201,7 @@ mod tests {
             ("sys/fs/cgroup/job/memory.stat", "anon 1\ninactive_file 50000\nactive_file 250000\n"),
         ]);
         let room = tightest(root.path()).unwrap();
-        assert_eq!(room.free, 400_000);
+        assert_eq!(room.free, spared(400_000));
         assert!(room.limit.ends_with("sys/fs/cgroup/job"), "{}", room.limit);
     }
 
@@ -210,7 +217,7 @@ mod tests {
             ("sys/fs/cgroup/memory/memory.limit_in_bytes", "4096000"),
             ("sys/fs/cgroup/memory/memory.usage_in_bytes", "96000"),
         ]);
-        assert_eq!(tightest(root.path()).unwrap().free, 4_000_000);
+        assert_eq!(tightest(root.path()).unwrap().free, spared(4_000_000));
     }
 
     #[test]

@@ -9,6 +9,9 @@
 
 use crate::element::{DTYPES, Dtype};
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes before the data in every array that pinpool makes: one page.
 pub(crate) const HEADER_BYTES: usize = 4096;
 

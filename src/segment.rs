@@ -16,15 +16,17 @@ mod named;
 mod nameless;
 pub(crate) mod registry;
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
 pub use error::{AttachError, CreateError};
-pub(crate) use named::Named;
+pub(crate) use named::{Named, remove as remove_named};
 
 use crate::memory;
 use crate::sys::mem;
@@ -57,7 +59,7 @@ pub(crate) enum Kind {
     /// By name in /dev/shm.
     Named(Named),
     /// By path.
-    File(String),
+    File(PathBuf),
 }
 
 impl Segment {
@@ -139,17 +141,34 @@ impl Segment {
         mem::is_length_sealed(&self.fd)
     }
 
+    /// What to call it in a message.
+    pub(crate) fn label(&self) -> Cow<'_, str> {
+        match &self.kind {
+            Kind::Nameless(label) => label.into(),
+            Kind::Named(named) => named.name().into(),
+            Kind::File(path) => path.to_string_lossy(),
+        }
+    }
+
     /// How others find it.
     pub(crate) fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// The name that a worker must remove when the parent is killed; `None` for what has no name of
-    /// its own making or is to stay.
+    /// The name that a worker must give to [`remove_named`] when the parent is killed; `None` for
+    /// what has no name of its own making or is to stay.
     pub(crate) fn named_for_cleanup(&self) -> Option<&str> {
         match &self.kind {
             Kind::Named(named) if named.is_removed_on_drop() => Some(named.name()),
             _ => None,
+        }
+    }
+
+    /// Removes the file of a segment that could not be finished; names go when it is dropped.
+    pub(crate) fn discard(&self) {
+        if let Kind::File(path) = &self.kind {
+            // Best effort: the error that led here is the one to report.
+            let _ = std::fs::remove_file(path);
         }
     }
 
@@ -200,8 +219,15 @@ impl std::fmt::Debug for Segment {
     }
 }
 
+/// Smaller segments (result slots, above all) are made without a look at the limits: the look costs
+/// more than making them, and what is left over (`memory`) has room for some.
+const UNCHECKED_BYTES: usize = 1 << 20;
+
 /// Is there memory for `len` more bytes?
 fn check_memory(len: usize) -> Result<(), CreateError> {
+    if len < UNCHECKED_BYTES {
+        return Ok(());
+    }
     memory::check(len as u64).map_err(|room| CreateError::NoMemory {
         asked: len as u64,
         free: room.free,
@@ -218,12 +244,20 @@ fn size_and_reserve(
 ) -> Result<bool, CreateError> {
     // One byte at least, since an empty file cannot be mapped.
     let bytes = len.max(1) as u64;
+    let no_space =
+        |free, place: &str| CreateError::NoSpace { asked: bytes, free, place: place.to_owned() };
+    let free = mem::file_system_free(fd);
+    if let Some(free) = free.filter(|&free| free < bytes) {
+        return Err(no_space(free, place));
+    }
+    // Beyond this limit the kernel sends SIGXFSZ, which ends the process.
+    if let Some(limit) = mem::file_size_limit().filter(|&limit| limit < bytes) {
+        return Err(no_space(limit, "the limit on file sizes (ulimit -f)"));
+    }
     let error = |action, source: io::Error| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CreateError::NoSpace {
-            asked: bytes,
-            free: mem::file_system_free(fd).unwrap_or(0),
-            place: place.to_owned(),
-        },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            no_space(free.unwrap_or(0), place)
+        }
         _ => CreateError::System { action, name: name.to_owned(), source },
     };
     mem::set_len(fd, bytes).map_err(|source| error("set the length of", source))?;

@@ -86,7 +86,7 @@ fn list_in(registry: &Registry) -> Result<Vec<SegmentInfo>, GcError> {
     let mut segments = Vec::new();
     for locked in registry.lock_existing()? {
         for record in locked.records()?.0 {
-            let Ok((finding, bytes)) = locked.examine(&record, false) else { continue };
+            let (finding, bytes) = locked.examine(&record, false)?;
             let state = match finding {
                 Finding::Live => SegmentState::Live,
                 Finding::Dead => SegmentState::Dead,

@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{AttachError, CreateError, Kind, Segment, size_and_reserve};
+use super::{AttachError, CreateError, Kind, Segment, check_memory, size_and_reserve};
 use crate::sys::mem;
 
 /// Opening must not wait for a FIFO's other end, nor make a terminal ours.
@@ -35,8 +35,10 @@ impl Segment {
             .map_err(|source| error("create", source))?;
         let fd = OwnedFd::from(file);
         let place = format!("the file system of '{name}'");
-        let made = size_and_reserve(&fd, len, &name, &place).and_then(|_| {
-            Self::map(fd, len, true, Kind::File(name.clone()))
+        let room = if mem::is_in_memory(&fd) { check_memory(len) } else { Ok(()) };
+        let reserved = room.and_then(|()| size_and_reserve(&fd, len, &name, &place));
+        let made = reserved.and_then(|_| {
+            Self::map(fd, len, true, Kind::File(path.to_owned()))
                 .map_err(|source| error("map", source))
         });
         if made.is_err() {
@@ -73,6 +75,6 @@ impl Segment {
             super::fill_holes(&fd, &stat, &name)?;
         }
         let map_error = error("map");
-        Self::map(fd, len, writable, Kind::File(name)).map_err(map_error)
+        Self::map(fd, len, writable, Kind::File(path.to_owned())).map_err(map_error)
     }
 }

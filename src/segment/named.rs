@@ -71,15 +71,23 @@ impl Named {
 }
 
 /// Removes a segment's name and record for its dead or dropping maker; `fd` proves which segment it
-/// was. What is gone already, or belongs to somebody else by now, is left alone.
+/// was. What is gone already, is marked to stay, or belongs to somebody else by now is left alone.
 pub(crate) fn remove(name: &str, fd: BorrowedFd<'_>) {
     let Ok(stat) = mem::stat(fd) else { return };
     let Ok(registry) = Registry::for_writing() else { return };
-    // Where the lock cannot be had the object goes all the same; its record is the collector's.
-    let locked = registry.lock().ok();
-    if registry.remove_object(name, mem::identity(&stat)).is_ok()
-        && let Some(locked) = locked
-    {
+    let identity = mem::identity(&stat);
+    let Ok(locked) = registry.lock() else {
+        // Where the lock cannot be had the object goes all the same; its record is the collector's.
+        let _ = registry.remove_object(name, identity);
+        return;
+    };
+    // Somebody who is attached may have marked it since.
+    let record = locked.record(name).filter(|record| record.identity == Some(identity));
+    let ours = record.is_some();
+    if record.is_some_and(|record| record.persist) {
+        return;
+    }
+    if registry.remove_object(name, identity).is_ok() && ours {
         locked.remove_record(name);
     }
 }

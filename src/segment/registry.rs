@@ -242,7 +242,7 @@ impl Locked<'_> {
         let mut names = names_in(&self.dir)?;
         names.sort();
         for name in names {
-            match self.read(&name) {
+            match self.record(&name) {
                 Some(record) => records.push(record),
                 None => damaged.push(name),
             }
@@ -250,7 +250,8 @@ impl Locked<'_> {
         Ok((records, damaged))
     }
 
-    fn read(&self, name: &str) -> Option<Record> {
+    /// The record of a name, if there is one that can be read.
+    pub(crate) fn record(&self, name: &str) -> Option<Record> {
         check_name(name).ok()?;
         let file = mem::open_at(&self.dir, name, OFlags::RDONLY).ok()?;
         mem::is_regular(&mem::stat(&file).ok()?).then_some(())?;

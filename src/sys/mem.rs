@@ -174,3 +174,15 @@ pub(crate) fn file_system_free(fd: impl AsFd) -> Option<u64> {
     let stat = rustix::fs::fstatvfs(fd).ok()?;
     (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
+
+/// The longest file that this process may make; `None`: no limit.
+pub(crate) fn file_size_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current
+}
+
+/// Whether a file lies in memory (tmpfs, ramfs), so that its bytes count as memory.
+pub(crate) fn is_in_memory(fd: impl AsFd) -> bool {
+    const TMPFS_MAGIC: u64 = 0x0102_1994;
+    const RAMFS_MAGIC: u64 = 0x8584_58f6;
+    rustix::fs::fstatfs(fd).is_ok_and(|fs| matches!(fs.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC))
+}
