@@ -92,9 +92,10 @@ fn chosen_bind(options: &PlacementOptions) -> Result<Bind, PlacementError> {
         (_, None) if siblings.is_some() => Ok(Bind::Compact),
         (None, bind) => Ok(bind.clone().unwrap_or_default()),
         (Some(_), Some(bind @ (Bind::Compact | Bind::Scatter))) => Ok(bind.clone()),
-        (Some(smt), bind) => {
-            Err(PlacementError::SmtAndBind { smt, bind: bind.clone().unwrap_or_default() })
-        }
+        (Some(smt), bind) => Err(PlacementError::SmtAndBind {
+            smt,
+            bind: bind.clone().unwrap_or_default().to_string(),
+        }),
     }
 }
 
@@ -290,7 +291,7 @@ fn picks(
                     workers: count,
                     places: slots.len(),
                     unit,
-                    bind: bind.clone(),
+                    bind: bind.to_string(),
                     reason: reason(topology, options, bind, cores),
                 });
             }

@@ -13,12 +13,16 @@
 #![forbid(unsafe_code)]
 
 mod cpulist;
+mod draw;
 mod groups;
+mod json;
 mod limits;
 mod order;
 mod read;
 mod snapshot;
+mod svg;
 mod synthetic;
+mod tree;
 
 pub use cpulist::{ListError, PU_LIMIT, PuSet};
 pub(crate) use cpulist::{number, ordered, shown};
