@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use crate::array::{AttachError, CreateError};
 use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_NDIM, MAX_PARAM_BYTES};
 use crate::placement::PlacementError;
+use crate::segment::{AttachError, CreateError};
 use crate::topology::TopologyError;
 
 /// The crate's result.

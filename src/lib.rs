@@ -5,7 +5,9 @@ compile_error!(
 );
 
 mod array;
+pub mod config;
 mod element;
+mod error;
 mod memory;
 mod npy;
 pub mod placement;
@@ -17,5 +19,6 @@ pub mod topology;
 
 pub use array::{SaveError, SharedArray};
 pub use element::{Bool, Dtype, Pod, dtype_of};
+pub use error::{Error, Result};
 pub use npy::NpyError;
 pub use segment::{AttachError, CreateError};

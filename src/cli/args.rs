@@ -1,5 +1,7 @@
 //! The words of the command line, as clap reads them; nothing is decided here.
 
+#![forbid(unsafe_code)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 

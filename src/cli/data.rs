@@ -32,7 +32,10 @@ pub(super) fn make<T: Pod>(
 }
 
 /// Puts the elements of the source's file back into an array that a job has changed.
-pub(super) fn read_again<T: Pod>(path: &Path, array: &mut SharedArray<T, Ix1>) -> Result<(), Failure> {
+pub(super) fn read_again<T: Pod>(
+    path: &Path,
+    array: &mut SharedArray<T, Ix1>,
+) -> Result<(), Failure> {
     let file = open(path)?;
     if file.len() != array.len() {
         return Err(Failure::InputChanged { path: path.display().to_string() });

@@ -1,8 +1,11 @@
 //! Why the program did not do what it was asked, and which exit status that is.
 
+#![forbid(unsafe_code)]
+
 use std::io;
 
 use pinpool::placement::PlacementError;
+use pinpool::segments::GcError;
 use pinpool::topology::{SyntheticError, TopologyError};
 use pinpool::{AttachError, CreateError, SaveError};
 
@@ -22,9 +25,17 @@ pub(super) enum Failure {
     Save(#[from] SaveError),
     #[error("'{path}' holds no elements; give a file with at least one")]
     EmptyInput { path: String },
-    #[error("the number {number} has {count} prime factors, and a row of --output has room for 16; leave --output out and take the text")]
+    #[error("'{path}' has another length than before; let nobody write into it while a job runs")]
+    InputChanged { path: String },
+    #[error(transparent)]
+    Segments(#[from] GcError),
+    #[error(
+        "the number {number} has {count} prime factors, and a row of --output has room for 16; leave --output out and take the text"
+    )]
     TooManyFactors { number: u64, count: u32 },
-    #[error("the {what} of the backend {backend} differ from the serial ones; please report this, it must not happen")]
+    #[error(
+        "the {what} of the backend {backend} differ from the serial ones; please report this, it must not happen"
+    )]
     BitsDiffer { what: &'static str, backend: &'static str },
     #[error("cannot {action}: {source}")]
     System { action: &'static str, source: io::Error },

@@ -5,6 +5,8 @@
 //! in the usual way. What has not ended after the grace is ended by the system's rules: the names
 //! are removed here, workers see their parent die, and the exit status is the same.
 
+#![forbid(unsafe_code)]
+
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Result files: what `--output` saves for the prime kernels, in a form that numpy reads.
 
+#![forbid(unsafe_code)]
+
 use ndarray::Ix2;
 use pinpool::SharedArray;
 use pinpool_kernels::primes::Factors;
@@ -10,9 +12,9 @@ use super::failure::Failure;
 const ROW: usize = 16;
 
 /// A matrix of (number, 16): the prime factors in rising order with repetition, then zeros.
-pub(super) fn factor_matrix<'f>(
+pub(super) fn factor_matrix(
     numbers: &[u64],
-    factors: impl Iterator<Item = Factors> + 'f,
+    factors: &[Factors],
 ) -> Result<SharedArray<u64, Ix2>, Failure> {
     let mut matrix = SharedArray::zeros((numbers.len(), ROW))?;
     let rows = matrix.as_mut_slice().chunks_exact_mut(ROW);
@@ -34,7 +36,8 @@ mod tests {
     use pinpool_kernels::primes::factor;
 
     fn matrix(numbers: &[u64]) -> Result<SharedArray<u64, Ix2>, Failure> {
-        factor_matrix(numbers, numbers.iter().map(|&n| factor(n)))
+        let factors: Vec<Factors> = numbers.iter().map(|&n| factor(n)).collect();
+        factor_matrix(numbers, &factors)
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! From the words of the command line to the resolved plan of a job; all validation is here.
 
+#![forbid(unsafe_code)]
+
 use std::env;
 use std::path::PathBuf;
 

@@ -1,5 +1,7 @@
 //! What a run tells: one JSON object, or a few lines of text.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 use serde::Serialize;

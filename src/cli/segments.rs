@@ -1,5 +1,7 @@
 //! `pinpool segments list|gc`: named shared memory of this user, and removing what is dead.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, Table};
@@ -24,7 +26,7 @@ fn list() -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["NAME", "SIZE", "STATE", "MADE BY PID"]);
     for segment in found {
         let state = match segment.state {
