@@ -168,10 +168,13 @@ impl Job for IsPrime {
         chunk: usize,
     ) -> pinpool::Result<SharedArray<Bool, Ix1>> {
         let mut prime = SharedArray::zeros(array.len())?;
-        pool.for_each((array.chunks(chunk), prime.chunks_out(chunk)), |(numbers, mut prime), _| {
-            let prime: &mut [Bool] = prime.as_slice_mut();
-            is_prime_slice(numbers.as_slice(), bytemuck::cast_slice_mut(prime));
-        })?;
+        pool.for_each(
+            (array.chunks(chunk), prime.chunks_out(chunk)),
+            |(numbers, mut prime), _| {
+                let prime: &mut [Bool] = prime.as_slice_mut();
+                is_prime_slice(numbers.as_slice(), bytemuck::cast_slice_mut(prime));
+            },
+        )?;
         Ok(prime)
     }
 
@@ -227,10 +230,13 @@ impl Job for Factor {
         chunk: usize,
     ) -> pinpool::Result<SharedArray<FactorsSlot, Ix1>> {
         let mut factors = SharedArray::zeros(array.len())?;
-        pool.for_each((array.chunks(chunk), factors.chunks_out(chunk)), |(numbers, mut out), _| {
-            let out: &mut [FactorsSlot] = out.as_slice_mut();
-            factor_slice(numbers.as_slice(), FactorsSlot::peel_slice_mut(out));
-        })?;
+        pool.for_each(
+            (array.chunks(chunk), factors.chunks_out(chunk)),
+            |(numbers, mut out), _| {
+                let out: &mut [FactorsSlot] = out.as_slice_mut();
+                factor_slice(numbers.as_slice(), FactorsSlot::peel_slice_mut(out));
+            },
+        )?;
         Ok(factors)
     }
 

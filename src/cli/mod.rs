@@ -4,18 +4,23 @@
 //! public interface, and this file joins them. It is a module of the program, not of the library.
 
 mod args;
+mod compare;
 mod data;
 mod exit;
 mod factor;
 mod failure;
 mod interrupt;
+mod kernels;
 mod memory;
 mod numbers;
 mod output;
 mod place;
 mod plan;
+mod progress;
 mod report;
+mod run;
 mod segments;
+mod session;
 mod topo;
 
 use std::process::ExitCode;
@@ -39,7 +44,8 @@ fn dispatch(command: Command) -> Exit {
         Command::Factor { numbers } => return factor::run(&numbers),
         Command::Topo(args) => topo::run(&args),
         Command::Segments { action } => segments::run(action),
-        _ => todo!(),
+        Command::Run(args) => run::run(&args),
+        Command::Compare(args) => compare::run(&args),
     };
     done.unwrap_or_else(|failure| failure.report())
 }
