@@ -84,9 +84,11 @@ impl Description {
             return Err(ArgsError::TooManyChunks { chunks });
         }
         match self.chunks {
-            Some(first) if first != chunks => {
-                Err(ArgsError::UnequalChunks { first, other: chunks, argument: self.desc.head.args })
-            }
+            Some(first) if first != chunks => Err(ArgsError::UnequalChunks {
+                first,
+                other: chunks,
+                argument: self.desc.head.args,
+            }),
             _ => {
                 self.chunks = Some(chunks);
                 Ok(())

@@ -25,7 +25,7 @@ pub const MAX_CHUNKS: u64 = 1 << 32;
 pub(crate) const INLINE_WORDS: usize = 512;
 
 /// Result bytes of a `call` that lie in the job's slot of the control block.
-pub(crate) const INLINE_RESULT_BYTES: usize = 1024;
+pub(crate) const INLINE_RESULT_BYTES: usize = 256;
 
 /// Bytes of an error text that a worker can report; longer ones are cut.
 pub(crate) const ERROR_TEXT_BYTES: usize = 480;

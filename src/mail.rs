@@ -72,12 +72,7 @@ impl Message {
 
 /// A pair of connected ends; both are closed on exec unless handed on by name.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
 /// Sends one message, with the descriptor that it is about; never waits.

@@ -102,9 +102,7 @@ impl Task {
     /// Arguments of the job that are changed in place.
     fn updates(&self) -> impl Iterator<Item = (&ArgDesc, *mut u8)> {
         let args = &self.desc.args[..self.desc.head.args as usize];
-        args.iter()
-            .zip(self.bases)
-            .filter(|(arg, _)| arg.kind == ArgKind::Update as u64)
+        args.iter().zip(self.bases).filter(|(arg, _)| arg.kind == ArgKind::Update as u64)
     }
 
     /// Maps what the job speaks of and checks that it lies inside; the text says what is wrong.
@@ -304,10 +302,16 @@ impl<S: SegmentSource> Worker<S> {
     }
 
     fn work(&mut self, task: &mut Task) -> bool {
+        let mut cursor = std::mem::take(&mut task.cursor);
+        let ran = self.work_along(task, &mut cursor);
+        task.cursor = cursor;
+        ran
+    }
+
+    fn work_along(&mut self, task: &mut Task, cursor: &mut Cursor) -> bool {
         let alone = 1u64 << task.slot;
         let mut ran = false;
-        while let Some(chunk) = task.cursor.find(&self.control, task.slot, task.epoch, task.words())
-        {
+        while let Some(chunk) = cursor.find(&self.control, task.slot, task.epoch, task.words()) {
             let dispatch = &self.control.header().dispatch;
             if ran && dispatch.live.load(Ordering::Relaxed) != alone {
                 return ran;
@@ -315,7 +319,7 @@ impl<S: SegmentSource> Worker<S> {
             if dispatch.shutdown.load(Ordering::Relaxed) != 0 {
                 return ran;
             }
-            match self.attempt(task, chunk) {
+            match self.attempt(task, cursor, chunk) {
                 Attempt::Ran => ran = true,
                 Attempt::Taken => {}
                 Attempt::Stopped => break,
@@ -326,7 +330,7 @@ impl<S: SegmentSource> Worker<S> {
     }
 
     /// W1 to W6 for one chunk.
-    fn attempt(&mut self, task: &mut Task, chunk: u64) -> Attempt {
+    fn attempt(&mut self, task: &Task, cursor: &mut Cursor, chunk: u64) -> Attempt {
         let (epoch, owner) = (task.epoch, self.owner);
         let current = &self.control.worker(self.index).current;
         current.epoch.store(epoch, Ordering::Relaxed);
@@ -343,7 +347,7 @@ impl<S: SegmentSource> Worker<S> {
             protocol::give_back(word, owner, epoch, previous);
             return Attempt::Stopped;
         }
-        task.cursor.claimed(&self.control, task.slot, epoch, chunk);
+        cursor.claimed(&self.control, task.slot, epoch, chunk);
         let journaled = task.journal != 0;
         if journaled {
             task.save(chunk);
@@ -369,7 +373,7 @@ impl<S: SegmentSource> Worker<S> {
         }
         // One writer: a plain store serves.
         current.finished.store(current.finished.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        task.cursor.over(self.control.tally(task.slot, self.index));
+        cursor.over(self.control.tally(task.slot, self.index));
         Attempt::Ran
     }
 

@@ -204,8 +204,8 @@ fn watch_parent(parent: OwnedFd, cleanup: Cleanup) -> std::io::Result<()> {
                 }
             }
             let names = cleanup.lock().unwrap_or_else(PoisonError::into_inner);
-            for name in names.values() {
-                crate::segment::registry::remove_orphan(name);
+            for (name, segment) in names.values() {
+                crate::segment::remove_named(name, segment.fd());
             }
             process::exit_now(0)
         },
@@ -214,7 +214,7 @@ fn watch_parent(parent: OwnedFd, cleanup: Cleanup) -> std::io::Result<()> {
 }
 
 /// Names to remove, by segment.
-type Cleanup = Arc<Mutex<HashMap<u64, String>>>;
+type Cleanup = Arc<Mutex<HashMap<u64, (String, Arc<Segment>)>>>;
 
 /// Segments that arrive by descriptor.
 #[derive(Debug)]
@@ -233,11 +233,11 @@ impl Mailbox {
             self.segments.remove(&message.id);
             names.remove(&message.id);
         } else if let Some(fd) = fd {
-            if let Some(name) = message.cleanup() {
-                names.insert(message.id, name.to_owned());
-            }
             let len = usize::try_from(message.len).unwrap_or(usize::MAX);
             if let Ok(segment) = Segment::from_descriptor(fd, len, message.writable != 0) {
+                if let Some(name) = message.cleanup() {
+                    names.insert(message.id, (name.to_owned(), Arc::clone(&segment)));
+                }
                 self.segments.insert(message.id, segment);
             }
         }
@@ -287,7 +287,9 @@ mod tests {
 
     #[test]
     fn a_foreign_marker_is_refused() {
-        for text in ["", "1", "2:3:4:5:6:7:8:0:", "1:0:4096:4:0:0:1:0:", "1:3:4:5:6:7:8:0:9:", "1:a"] {
+        for text in
+            ["", "1", "2:3:4:5:6:7:8:0:", "1:0:4096:4:0:0:1:0:", "1:3:4:5:6:7:8:0:9:", "1:a"]
+        {
             assert_eq!(Marker::parse(text), None, "{text}");
         }
     }

@@ -90,14 +90,8 @@ pub(crate) fn build_id() -> std::io::Result<[u64; 2]> {
     let file = std::fs::metadata("/proc/self/exe")?;
     let place = anchor().wrapping_sub(Image::own().base) as u64;
     let mut id = [0x9e37_79b9_7f4a_7c15u64, 0xd1b5_4a32_d192_ed03];
-    let facts = [
-        file.dev(),
-        file.ino(),
-        file.size(),
-        file.mtime() as u64,
-        file.mtime_nsec() as u64,
-        place,
-    ];
+    let facts =
+        [file.dev(), file.ino(), file.size(), file.mtime() as u64, file.mtime_nsec() as u64, place];
     for fact in facts {
         for word in &mut id {
             *word = (*word ^ fact).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29) ^ *word >> 7;
