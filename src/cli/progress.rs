@@ -62,7 +62,7 @@ impl Progress {
             }
             looks += 1;
             if self.visible && looks >= LOOKS_WITHOUT_BAR {
-                bar.get_or_insert_with(|| new_bar(what, chunks)).set_position(pool.progress());
+                bar.get_or_insert_with(|| new_bar(what, chunks)).set_position(pool.progress().done);
             }
         }
         if let Some(bar) = bar {
