@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
-use pinpool::Backend;
+use pinpool::topology::Topology;
+use pinpool::{Backend, placement};
 use serde::Serialize;
 
 use super::args::CompareArgs;
@@ -58,6 +59,8 @@ struct Run {
 fn compare<J: Job>(job: J, plan: &Plan, args: &CompareArgs) -> Result<Exit, Failure> {
     interrupt::listen()?;
     let placement = args.place.options();
+    // What cannot be met is said now, and not after the serial run.
+    placement::plan(&Topology::current()?, &args.place.resolve()?)?;
     let progress = Progress::new(args.quiet);
     let mut reports = Vec::new();
     for backend in BACKENDS {

@@ -6,7 +6,7 @@ use std::io;
 
 use pinpool::placement::PlacementError;
 use pinpool::segments::GcError;
-use pinpool::topology::{SyntheticError, TopologyError};
+use pinpool::topology::TopologyError;
 use pinpool::{AttachError, CreateError, SaveError};
 
 use super::exit::Exit;
@@ -17,8 +17,9 @@ use super::plan::UsageError;
 pub(super) enum Failure {
     #[error(transparent)]
     Usage(#[from] UsageError),
+    /// The words of `--synthetic`.
     #[error(transparent)]
-    Synthetic(#[from] SyntheticError),
+    Synthetic(TopologyError),
     #[error(transparent)]
     Pool(#[from] pinpool::Error),
     #[error(transparent)]

@@ -41,13 +41,12 @@ impl<'p, J: Job> Session<'p, J> {
     /// Brings the pool up, and the array.
     pub(super) fn open(job: J, setup: &Setup<'p>) -> Result<Self, Failure> {
         let Setup { plan, backend, placement, name } = *setup;
-        // The array first: what cannot be had is said before processes are started.
-        let array = data::make(&plan.source, name, job.changes_array())?;
-        let chunk = plan.chunk(array.len())?;
         let started = Instant::now();
         let pool = pool(plan, backend, placement)?;
         let seconds = Seconds { start: started.elapsed().as_secs_f64(), fill: 0.0, run: 0.0 };
         interrupt::check()?;
+        let array = data::make(&plan.source, name, job.changes_array())?;
+        let chunk = plan.chunk(array.len())?;
         Ok(Session { job, plan, backend, pool, array, chunk, seconds })
     }
 

@@ -15,7 +15,7 @@ use super::failure::Failure;
 
 pub(super) fn run(args: &TopoArgs) -> Result<Exit, Failure> {
     let (topology, own) = match (&args.synthetic, args.root.as_deref()) {
-        (Some(text), _) => (Topology::synthetic(text)?, false),
+        (Some(text), _) => (Topology::synthetic(text).map_err(Failure::Synthetic)?, false),
         (None, None) => (Topology::current()?, true),
         (None, Some(root)) if root == Path::new("/") => (Topology::current()?, true),
         (None, Some(root)) => (Topology::read(root)?, false),
