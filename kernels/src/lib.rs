@@ -4,6 +4,7 @@
 //! to the best instruction set of the CPU ([`isa`]) and gives the same bits on all of them.
 
 mod elementary;
+mod fill;
 pub mod isa;
 pub mod primes;
 mod simd;
@@ -11,6 +12,7 @@ pub mod sum;
 mod trig_power;
 
 pub use elementary::{cos, exp2, log2, pow, sin, sin_cos};
+pub use fill::Lanes;
 pub use sum::{axpy, dot, mean_and_variance, sum, sum_exact, tree_fold};
 pub use trig_power::{trig_power, trig_power_in_place_sum, trig_power_sum};
 

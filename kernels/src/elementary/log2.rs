@@ -12,27 +12,48 @@ use crate::simd::Simd;
 
 const EXPONENT: u64 = 0xfff << 52;
 
-/// log2(x + x_low) for x positive, normal and finite, and x_low at most an ULP of x.
+/// log2 x for x positive, normal and finite.
 #[inline(always)]
-pub(crate) fn log2<S: Simd>(s: S, x: S::F, x_low: S::F) -> Two<S> {
+pub(crate) fn log2<S: Simd>(s: S, x: S::F) -> Two<S> {
+    let Split { index, m, e, .. } = split(s, x);
+    let c = s.lookup32(&LOG2_FACTOR, index);
+    let (product, z_low) = s.two_mul(m, c);
+    let z = s.sub(product, s.splat(1.0));
+    series(s, z, z_low, s.add(e, s.lookup32(&LOG2_HIGH, index)), s.lookup32(&LOG2_LOW, index))
+}
+
+/// log2(x + x_low) for x positive, normal and at most 2^1000, and x_low at most an ULP of x.
+#[inline(always)]
+pub(crate) fn log2_two<S: Simd>(s: S, x: S::F, x_low: S::F) -> Two<S> {
+    let Split { index, m, e, power } = split(s, x);
+    let unscale = s.float(s.sub_u(s.splat_u(1023 << 52), power));
+    let c = s.lookup32(&LOG2_FACTOR, index);
+    let (product, product_low) = s.two_mul(m, c);
+    let z = s.sub(product, s.splat(1.0));
+    let (z, z_low) = s.fast_two_sum(z, s.fma(s.mul(x_low, unscale), c, product_low));
+    series(s, z, z_low, s.add(e, s.lookup32(&LOG2_HIGH, index)), s.lookup32(&LOG2_LOW, index))
+}
+
+/// x = 2^e·m, with m in [0.71, 1.42).
+struct Split<S: Simd> {
+    /// The interval of m, in the low 5 bits.
+    index: S::U,
+    m: S::F,
+    e: S::F,
+    /// e in the place of the exponent.
+    power: S::U,
+}
+
+#[inline(always)]
+fn split<S: Simd>(s: S, x: S::F) -> Split<S> {
     let bits = s.bits(x);
     let past = s.sub_u(bits, s.splat_u(LOG2_OFFSET));
-    let index = s.shr::<47>(past);
     let power = s.and_u(past, s.splat_u(EXPONENT));
-    let m = s.float(s.sub_u(bits, power));
     // e as a float: its biased form put into the low bits of 2^52.
     let biased = s.shr::<52>(s.add_u(past, s.splat_u(1024 << 52)));
     let e = s.float(s.or_u(biased, s.splat_u(TWO_52.to_bits())));
     let e = s.sub(e, s.splat(TWO_52 + 1024.0));
-    // x_low shares the scale of x; 2^-e is exact (x is normal, so e is in range, or e = 1023 and
-    // the product is subnormal only where it does not matter).
-    let unscale = s.float(s.sub_u(s.splat_u(1023 << 52), power));
-    let m_low = s.mul(x_low, unscale);
-    let c = s.lookup32(&LOG2_FACTOR, index);
-    let (product, product_low) = s.two_mul(m, c);
-    let z = s.sub(product, s.splat(1.0));
-    let (z, z_low) = s.fast_two_sum(z, s.fma(m_low, c, product_low));
-    series(s, z, z_low, s.add(e, s.lookup32(&LOG2_HIGH, index)), s.lookup32(&LOG2_LOW, index))
+    Split { index: s.shr::<47>(past), m: s.float(s.sub_u(bits, power)), e, power }
 }
 
 /// base + base_low + log2(1 + z + z_low).
@@ -61,10 +82,10 @@ const TWO_54: f64 = 18_014_398_509_481_984.0;
 pub(crate) fn log2_positive<S: Simd>(s: S, x: S::F) -> Two<S> {
     let subnormal = s.lt(x, s.splat(f64::MIN_POSITIVE));
     if s.mask_bits(subnormal) == 0 {
-        return log2(s, x, s.splat(0.0));
+        return log2(s, x);
     }
     let scaled = s.select(subnormal, s.mul(x, s.splat(TWO_54)), x);
-    let (high, low) = log2(s, scaled, s.splat(0.0));
+    let (high, low) = log2(s, scaled);
     let shift = s.select(subnormal, s.splat(-54.0), s.splat(0.0));
     let (high, more) = s.two_sum(high, shift);
     (high, s.add(low, more))

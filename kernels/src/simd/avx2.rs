@@ -177,15 +177,24 @@ impl Simd for Avx2 {
     fn shl<const N: u32>(self, a: Self::U) -> Self::U {
         // SAFETY: the token proves the CPU's features.
         let by = unsafe { _mm_cvtsi32_si128(N as i32) };
-        // SAFETY: the token proves the CPU's features.
-        a.map(|a| unsafe { _mm256_sll_epi64(a, by) })
+        halves!(_mm256_sll_epi64; a, [by; 2])
     }
     #[inline(always)]
     fn shr<const N: u32>(self, a: Self::U) -> Self::U {
         // SAFETY: the token proves the CPU's features.
         let by = unsafe { _mm_cvtsi32_si128(N as i32) };
-        // SAFETY: the token proves the CPU's features.
-        a.map(|a| unsafe { _mm256_srl_epi64(a, by) })
+        halves!(_mm256_srl_epi64; a, [by; 2])
+    }
+    #[inline(always)]
+    fn to_float(self, a: Self::U) -> Self::F {
+        // Each half of the bits becomes the mantissa of a number of its weight; both steps exact.
+        const LOW: f64 = 4_503_599_627_370_496.0; // 2^52
+        const HIGH: f64 = 19_342_813_113_834_066_795_298_816.0; // 2^84
+        let low = self.and_u(a, self.splat_u(0xffff_ffff));
+        let low = self.float(self.or_u(low, self.splat_u(LOW.to_bits())));
+        let high = self.float(self.or_u(self.shr::<32>(a), self.splat_u(HIGH.to_bits())));
+        let (low, high) = (self.sub(low, self.splat(LOW)), self.sub(high, self.splat(HIGH)));
+        self.add(high, low)
     }
     #[inline(always)]
     fn mul32(self, a: Self::U, b: Self::U) -> Self::U {
@@ -195,13 +204,21 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn lookup8(self, table: &[f64; 8], i: Self::U) -> Self::F {
         let i = self.and_u(i, self.splat_u(7));
-        // SAFETY: the token proves the CPU's features; every index is below 8.
-        i.map(|i| unsafe { _mm256_i64gather_pd::<8>(table.as_ptr(), i) })
+        [
+            // SAFETY: the token proves the CPU's features; every index is below 8.
+            unsafe { _mm256_i64gather_pd::<8>(table.as_ptr(), i[0]) },
+            // SAFETY: as above.
+            unsafe { _mm256_i64gather_pd::<8>(table.as_ptr(), i[1]) },
+        ]
     }
     #[inline(always)]
     fn lookup32(self, table: &[f64; 32], i: Self::U) -> Self::F {
         let i = self.and_u(i, self.splat_u(31));
-        // SAFETY: the token proves the CPU's features; every index is below 32.
-        i.map(|i| unsafe { _mm256_i64gather_pd::<8>(table.as_ptr(), i) })
+        [
+            // SAFETY: the token proves the CPU's features; every index is below 32.
+            unsafe { _mm256_i64gather_pd::<8>(table.as_ptr(), i[0]) },
+            // SAFETY: as above.
+            unsafe { _mm256_i64gather_pd::<8>(table.as_ptr(), i[1]) },
+        ]
     }
 }

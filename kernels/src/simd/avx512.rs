@@ -176,6 +176,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_srli_epi64::<N>(a) }
     }
     #[inline(always)]
+    fn to_float(self, a: Self::U) -> Self::F {
+        // SAFETY: the token proves the CPU's features.
+        unsafe { _mm512_cvtepu64_pd(a) }
+    }
+    #[inline(always)]
     fn mul32(self, a: Self::U, b: Self::U) -> Self::U {
         // SAFETY: the token proves the CPU's features.
         unsafe { _mm512_mul_epu32(a, b) }
@@ -190,7 +195,8 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn lookup32(self, table: &[f64; 32], i: Self::U) -> Self::F {
         let (rows, _) = table.as_chunks::<LANES>();
-        let [a, b, c, d] = [0, 1, 2, 3].map(|k| self.load(&rows[k]));
+        let (a, b) = (self.load(&rows[0]), self.load(&rows[1]));
+        let (c, d) = (self.load(&rows[2]), self.load(&rows[3]));
         // SAFETY: the token proves the CPU's features; the permutation uses the low 4 bits of i.
         let low = unsafe { _mm512_permutex2var_pd(a, i, b) };
         // SAFETY: as above.

@@ -72,6 +72,8 @@ pub(crate) trait Simd: Copy {
     fn xor_u(self, a: Self::U, b: Self::U) -> Self::U;
     fn shl<const N: u32>(self, a: Self::U) -> Self::U;
     fn shr<const N: u32>(self, a: Self::U) -> Self::U;
+    /// The value as a float; it must be below 2^53 (so that this is exact).
+    fn to_float(self, a: Self::U) -> Self::F;
     /// The low 32 bits of a times the low 32 bits of b, in full.
     fn mul32(self, a: Self::U, b: Self::U) -> Self::U;
 
@@ -124,6 +126,25 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn negate(self, a: Self::F) -> Self::F {
         self.float(self.xor_u(self.bits(a), self.splat_u(SIGN)))
+    }
+
+    /// Bits turned left by `N`; `M` is 64 − N.
+    #[inline(always)]
+    fn rotate<const N: u32, const M: u32>(self, a: Self::U) -> Self::U {
+        self.or_u(self.shl::<N>(a), self.shr::<M>(a))
+    }
+
+    /// The high and the low half of a·b.
+    #[inline(always)]
+    fn mul64(self, a: Self::U, b: Self::U) -> (Self::U, Self::U) {
+        let mask = self.splat_u(0xffff_ffff);
+        let (a_high, b_high) = (self.shr::<32>(a), self.shr::<32>(b));
+        let low = self.mul32(a, b);
+        let mid = self.add_u(self.mul32(a_high, b), self.shr::<32>(low));
+        let mid2 = self.add_u(self.mul32(a, b_high), self.and_u(mid, mask));
+        let carries = self.add_u(self.shr::<32>(mid), self.shr::<32>(mid2));
+        let high = self.add_u(self.mul32(a_high, b_high), carries);
+        (high, self.or_u(self.shl::<32>(mid2), self.and_u(low, mask)))
     }
 
     /// The polynomial with coefficients `c`, lowest power first, by Horner's rule.

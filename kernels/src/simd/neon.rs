@@ -161,6 +161,10 @@ impl Simd for Neon {
         quarters!(vshlq_u64; a, by)
     }
     #[inline(always)]
+    fn to_float(self, a: Self::U) -> Self::F {
+        quarters!(vcvtq_f64_u64; a)
+    }
+    #[inline(always)]
     fn mul32(self, a: Self::U, b: Self::U) -> Self::U {
         let [a, b] = [a, b].map(|x| -> [uint32x2_t; 4] { quarters!(vmovn_u64; x) });
         quarters!(vmull_u32; a, b)

@@ -141,6 +141,10 @@ impl Simd for Scalar {
         a.map(|a| a >> N)
     }
     #[inline(always)]
+    fn to_float(self, a: Self::U) -> Self::F {
+        a.map(|a| a as f64)
+    }
+    #[inline(always)]
     fn mul32(self, a: Self::U, b: Self::U) -> Self::U {
         zip(a, b, |a, b| (a & 0xffff_ffff) * (b & 0xffff_ffff))
     }

@@ -1,7 +1,7 @@
 //! One round for any argument: 2^(a²·log2(√2·sin(a + π/4))), each step in two doubles.
 
 use crate::elementary::exp2::exp2;
-use crate::elementary::log2::log2;
+use crate::elementary::log2::log2_two;
 use crate::elementary::pow::{is_integer, is_odd_integer};
 use crate::elementary::reduce::reduce;
 use crate::elementary::sincos::{by_quadrant, canonical, sin_cos_reduced};
@@ -16,7 +16,7 @@ pub(super) fn round<S: Simd>(s: S, a: S::F) -> S::F {
     let low = by_quadrant(s, r.quadrant, sin_low, cos_low);
     // The logarithm of the magnitude; the sign is looked at last.
     let sign = s.and_u(s.bits(high), s.splat_u(SIGN));
-    let (log, log_low) = log2(s, s.flip(high, sign), s.flip(low, sign));
+    let (log, log_low) = log2_two(s, s.flip(high, sign), s.flip(low, sign));
     // + log2 √2
     let (log, rest) = s.two_sum(log, s.splat(0.5));
     let (log, log_low) = s.fast_two_sum(log, s.add(rest, log_low));
