@@ -65,7 +65,7 @@ pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError};
 pub use npy::NpyError;
 pub use placement::Bind;
-pub use pool::{Backend, Job, OnDeath, Pool, PoolBuilder, Whereabouts};
+pub use pool::{Backend, Job, OnDeath, Pool, PoolBuilder, Progress, Whereabouts};
 pub use segment::{AttachError, CreateError};
 pub use worker_process::init;
 

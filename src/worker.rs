@@ -68,6 +68,10 @@ struct Task {
     exhausted: Option<u64>,
 }
 
+// SAFETY: the pointers lead into mappings that `segments` keeps alive and that belong to the
+// process, not to a thread; a task is used by the one thread that has its worker.
+unsafe impl Send for Task {}
+
 /// How an attempt at one chunk ended.
 enum Attempt {
     Ran,

@@ -8,6 +8,8 @@ pub mod primes;
 
 mod elementary;
 mod fill;
+pub mod isa;
+pub mod primes;
 mod simd;
 pub mod sum;
 mod trig_power;
