@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{Timespec, futex};
 
+use super::results::Results;
 use super::table::Table;
 use crate::args::{Description, chunk_bytes};
 use crate::config::{
-    CALLER_SPIN_NS, CALLER_SPIN_SHARED_NS, INLINE_RESULT_BYTES, INLINE_WORDS, MAX_JOBS, MAX_KILLS,
-    MAX_OWN_DEATHS,
+    CALLER_SPIN_NS, INLINE_RESULT_BYTES, INLINE_WORDS, LOOKS_BETWEEN_YIELDS,
+    LOOKS_BETWEEN_YIELDS_SHARED, MAX_JOBS, MAX_KILLS, MAX_OWN_DEATHS,
 };
 use crate::control::{Control, futex_half, load_text};
 use crate::entry::KernelEntry;
@@ -102,7 +103,9 @@ struct Inner {
 pub(crate) struct Jobs {
     control: Control,
     table: Arc<Table>,
-    caller_spin_ns: u64,
+    /// Looks between two yields of a waiting caller.
+    looks: u32,
+    pub(crate) results: Results,
     inner: Mutex<Inner>,
     deaths: AtomicU64,
 }
@@ -139,8 +142,10 @@ impl Jobs {
             old_journals: Vec::new(),
             broken: None,
         };
-        let caller_spin_ns = if caller_has_core { CALLER_SPIN_NS } else { CALLER_SPIN_SHARED_NS };
-        Jobs { control, table, caller_spin_ns, inner: Mutex::new(inner), deaths: AtomicU64::new(0) }
+        let looks =
+            if caller_has_core { LOOKS_BETWEEN_YIELDS } else { LOOKS_BETWEEN_YIELDS_SHARED };
+        let results = Results::default();
+        Jobs { control, table, looks, results, inner: Mutex::new(inner), deaths: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -307,7 +312,7 @@ impl Jobs {
     fn await_end(&self, slot: usize, epoch: u64, limit: Option<Duration>) -> bool {
         let c = &self.control.job(slot).complete;
         let over = || c.epoch.load(Ordering::SeqCst) >= epoch;
-        if spin_until(self.caller_spin_ns, over) {
+        if spin_until(CALLER_SPIN_NS, self.looks, over) {
             return true;
         }
         let end = limit.map(|l| Instant::now() + l);

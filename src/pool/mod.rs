@@ -14,6 +14,7 @@ mod job;
 mod jobs;
 mod notes;
 mod output;
+mod results;
 mod supervisor;
 mod table;
 

@@ -28,6 +28,7 @@ pub use cpulist::{ListError, PU_LIMIT, PuSet};
 pub(crate) use cpulist::{number, ordered, shown};
 pub use limits::Limits;
 pub(crate) use order::{Rank, ranks};
+pub(crate) use snapshot::Snapshot;
 pub use synthetic::SyntheticError;
 
 use std::path::{Path, PathBuf};
