@@ -5,14 +5,13 @@
 
 mod elementary;
 mod fill;
-pub mod isa;
-pub mod primes;
 mod simd;
 pub mod sum;
 mod trig_power;
 
 pub use elementary::{cos, exp2, log2, pow, sin, sin_cos};
 pub use fill::Lanes;
+pub use primes::*;
 pub use sum::{axpy, dot, mean_and_variance, sum, sum_exact, tree_fold};
 pub use trig_power::{trig_power, trig_power_in_place_sum, trig_power_sum};
 
