@@ -6,4 +6,5 @@ compile_error!(
 
 pub mod doctor;
 pub mod placement;
+pub mod simulate;
 pub mod topology;
