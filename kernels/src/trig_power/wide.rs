@@ -1,5 +1,8 @@
 //! One round for any argument: 2^(a²·log2(√2·sin(a + π/4))), each step in two doubles.
+//!
+//! Elements in [0, 1.5] have the value of `near` here too, whatever their neighbours.
 
+use super::near;
 use crate::elementary::exp2::exp2;
 use crate::elementary::log2::log2_two;
 use crate::elementary::pow::{is_integer, is_odd_integer};
@@ -7,9 +10,39 @@ use crate::elementary::reduce::reduce;
 use crate::elementary::sincos::{by_quadrant, canonical, sin_cos_reduced};
 use crate::simd::{LANES, SIGN, Simd};
 
-/// (sin a + cos a)^(a²), as C's `pow` of the two would have it for special values.
+/// One round on eight lanes, whatever they hold.
 #[inline(always)]
 pub(super) fn round<S: Simd>(s: S, a: S::F) -> S::F {
+    let inside = near::is_near(s, a);
+    let y = near::round(s, a);
+    if s.all(inside) { y } else { s.select(inside, y, general(s, a)) }
+}
+
+/// All rounds on what is in the tile, into `to` if STORE; the lanes' sums.
+#[inline(always)]
+pub(super) fn last<S: Simd, const STORE: bool>(
+    s: S,
+    tile: &[[f64; LANES]],
+    to: &mut [[f64; LANES]],
+    rounds: u32,
+) -> S::F {
+    let mut sum = s.splat(-0.0);
+    for (i, x) in tile.iter().enumerate() {
+        let mut y = s.load(x);
+        for _ in 0..rounds {
+            y = round(s, y);
+        }
+        sum = s.add(sum, y);
+        if STORE {
+            s.store(y, &mut to[i]);
+        }
+    }
+    sum
+}
+
+/// (sin a + cos a)^(a²), as C's `pow` of the two would have it for special values.
+#[inline(always)]
+fn general<S: Simd>(s: S, a: S::F) -> S::F {
     let r = reduce::<S, true>(s, a);
     let ((sin, sin_low), (cos, cos_low)) = sin_cos_reduced(s, r);
     let high = by_quadrant(s, r.quadrant, sin, cos);
