@@ -68,7 +68,7 @@ impl Op for SumOnly<'_> {
             let mut sum = if tile.begin(s, whole, self.rounds) {
                 near::last::<S, false>(s, tile.part(whole), &mut [])
             } else {
-                wide::last::<S, false>(s, tile.part(whole), &mut [], self.rounds)
+                wide::last::<S, false>(s, &mut tile.0[..whole.len()], &mut [], self.rounds)
             };
             if !tail.is_empty() {
                 sum = s.add(sum, s.load(&rounds_of_tail(s, tail, self.rounds)));
@@ -95,7 +95,7 @@ impl Op for InPlace<'_> {
             let mut sum = if tile.begin(s, whole, self.rounds) {
                 near::last::<S, true>(s, tile.part(whole), whole)
             } else {
-                wide::last::<S, true>(s, tile.part(whole), whole, self.rounds)
+                wide::last::<S, true>(s, &mut tile.0[..whole.len()], whole, self.rounds)
             };
             if !tail.is_empty() {
                 let y = rounds_of_tail(s, tail, self.rounds);

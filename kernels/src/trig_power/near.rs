@@ -126,7 +126,7 @@ pub(super) fn last<S: Simd, const STORE: bool>(
 }
 
 #[inline(always)]
-fn load<S: Simd>(s: S, from: &[[f64; LANES]; ABREAST]) -> [S::F; ABREAST] {
+pub(super) fn load<S: Simd>(s: S, from: &[[f64; LANES]; ABREAST]) -> [S::F; ABREAST] {
     let mut a = [s.splat(0.0); ABREAST];
     for v in 0..ABREAST {
         a[v] = s.load(&from[v]);
@@ -135,7 +135,7 @@ fn load<S: Simd>(s: S, from: &[[f64; LANES]; ABREAST]) -> [S::F; ABREAST] {
 }
 
 #[inline(always)]
-fn store<S: Simd>(s: S, y: [S::F; ABREAST], to: &mut [[f64; LANES]; ABREAST]) {
+pub(super) fn store<S: Simd>(s: S, y: [S::F; ABREAST], to: &mut [[f64; LANES]; ABREAST]) {
     for v in 0..ABREAST {
         s.store(y[v], &mut to[v]);
     }
