@@ -5,7 +5,6 @@
 use super::near::{self, ABREAST};
 use crate::elementary::exp2::exp2;
 use crate::elementary::log2::log2_two;
-use crate::elementary::pow::{is_integer, is_odd_integer};
 use crate::elementary::reduce::reduce;
 use crate::elementary::sincos::{Two, by_quadrant, canonical, sin_cos_reduced};
 use crate::simd::{LANES, SIGN, Simd};
@@ -115,26 +114,19 @@ fn signed<S: Simd>(s: S, a: S::F, y: S::F, sign: S::U) -> S::F {
     let y = canonical(s, y);
     let number = s.lt(s.abs(a), s.splat(f64::INFINITY));
     let positive = s.eq_u(sign, s.splat_u(0));
-    let usual = s.mask_bits(number) & s.mask_bits(positive);
-    if usual == 0xff { y } else { patch(s, a, y, !usual) }
+    if s.mask_bits(number) & s.mask_bits(positive) == 0xff {
+        return y;
+    }
+    // A negative base: NaN unless the exponent is an integer, which doubles from 2^52 on are;
+    // from 2^53 on all are even.
+    let square = s.mul(a, a);
+    let shifted = s.add(square, s.splat(TWO_52));
+    let whole = s.eq_u(s.bits(s.sub(shifted, s.splat(TWO_52))), s.bits(square));
+    let small = s.select(whole, s.flip(y, s.shl::<63>(s.bits(shifted))), s.splat(crate::NAN));
+    let last_bit = s.select(s.lt(square, s.splat(2.0 * TWO_52)), square, s.splat(0.0));
+    let large = s.flip(y, s.shl::<63>(s.bits(last_bit)));
+    let negative = s.select(s.lt(square, s.splat(TWO_52)), small, large);
+    s.select(number, s.select(positive, y, negative), s.splat(crate::NAN))
 }
 
-/// Gives the lanes set in `special` their sign, or NaN.
-#[cold]
-#[inline(never)]
-fn patch<S: Simd>(s: S, a: S::F, y: S::F, special: u8) -> S::F {
-    let (mut xs, mut ys) = ([0.0; LANES], [0.0; LANES]);
-    s.store(a, &mut xs);
-    s.store(y, &mut ys);
-    for i in (0..LANES).filter(|i| special >> i & 1 != 0) {
-        let exponent = xs[i] * xs[i];
-        ys[i] = if !xs[i].is_finite() || exponent.is_finite() && !is_integer(exponent) {
-            crate::NAN
-        } else if is_odd_integer(exponent) {
-            -ys[i]
-        } else {
-            ys[i]
-        };
-    }
-    s.load(&ys)
-}
+const TWO_52: f64 = 4_503_599_627_370_496.0;
