@@ -17,8 +17,8 @@ const EXPONENT: u64 = 0xfff << 52;
 pub(crate) fn log2<S: Simd>(s: S, x: S::F) -> Two<S> {
     let Split { index, m, e, .. } = split(s, x);
     let c = s.lookup32(&LOG2_FACTOR, index);
-    let (product, z_low) = s.two_mul(m, c);
-    let z = s.sub(product, s.splat(1.0));
+    let (product, product_low) = s.two_mul(m, c);
+    let (z, z_low) = s.fast_two_sum(s.sub(product, s.splat(1.0)), product_low);
     series(s, z, z_low, s.add(e, s.lookup32(&LOG2_HIGH, index)), s.lookup32(&LOG2_LOW, index))
 }
 
