@@ -62,7 +62,10 @@ pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError};
 pub use npy::NpyError;
 pub use placement::Bind;
-pub use pool::{Backend, Job, OnDeath, Pool, PoolBuilder, Whereabouts};
+pub use pool::{
+    Backend, Completed, InOrder, Job, OnDeath, Pending, Pool, PoolBuilder, Progress, Scope,
+    ScopedJob, Whereabouts,
+};
 pub use segment::{AttachError, CreateError};
 pub use worker_process::init;
 

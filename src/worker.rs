@@ -67,6 +67,11 @@ struct Task {
     exhausted: Option<u64>,
 }
 
+// SAFETY: the pointers are into shared mappings, which `segments` and the control block keep alive
+// whatever thread looks at them; through them only atomics and chunks that were claimed are used.
+// So the serial backend's worker may be with one thread of the caller now and another one later.
+unsafe impl Send for Task {}
+
 /// How an attempt at one chunk ended.
 enum Attempt {
     Ran,
@@ -374,6 +379,7 @@ impl<S: SegmentSource> Worker<S> {
         // One writer: a plain store serves.
         current.finished.store(current.finished.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         cursor.over(self.control.tally(task.slot, self.index));
+        self.control.tell_watchers(task.slot);
         Attempt::Ran
     }
 

@@ -69,6 +69,60 @@ pub(crate) struct Ticket {
     ended: Arc<Ended>,
 }
 
+impl Ticket {
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The job was taken out of its slot, and had ended well.
+    pub(crate) fn went_well(&self) -> bool {
+        let state = self.ended.state.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*state, Some(Ok(_)))
+    }
+}
+
+/// The words of a job that somebody follows chunk by chunk.
+///
+/// While there is one, workers say at each chunk's end that there is news of this slot.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    control: Control,
+    slot: usize,
+    chunks: u64,
+    segment: Option<Arc<Segment>>,
+    spin_ns: u64,
+}
+
+impl Watched {
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        words_of(&self.control, self.segment.as_ref(), self.slot, self.chunks)
+    }
+
+    /// What to give to [`sleep`](Self::sleep): read before the words are looked at.
+    pub(crate) fn seen(&self) -> u32 {
+        self.control.job(self.slot).news.load(Ordering::SeqCst)
+    }
+
+    /// Returns when there is news that `seen` does not know of.
+    pub(crate) fn sleep(&self, seen: u32) {
+        let line = self.control.job(self.slot);
+        if spin_until(self.spin_ns, || line.news.load(Ordering::SeqCst) != seen) {
+            return;
+        }
+        line.sleepers.fetch_add(1, Ordering::SeqCst);
+        // Not for ever: a chunk that ended at the very moment when the watch began is not told.
+        let nap = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        let _ = futex::wait(&line.news, futex::Flags::empty(), seen, Some(&nap));
+        line.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.control.job(self.slot).watchers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// What to submit.
 #[derive(Debug)]
 pub(crate) struct Submission {
@@ -410,6 +464,20 @@ impl Jobs {
                 if tally.epoch.load(Ordering::Acquire) == ticket.epoch { over } else { 0 }
             })
             .sum()
+    }
+
+    /// The words of a job, to follow it chunk by chunk; `None` where it is over and gone.
+    pub(crate) fn watch(&self, ticket: &Ticket) -> Option<Watched> {
+        let inner = self.lock();
+        let job = inner.active[ticket.slot].as_ref().filter(|a| a.epoch == ticket.epoch)?;
+        self.control.job(ticket.slot).watchers.fetch_add(1, Ordering::SeqCst);
+        Some(Watched {
+            control: self.control.clone(),
+            slot: ticket.slot,
+            chunks: job.desc.head.chunks,
+            segment: job.words.clone(),
+            spin_ns: self.caller_spin_ns,
+        })
     }
 
     /// Stops a job: chunks in progress come to their end, no others begin.

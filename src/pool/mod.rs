@@ -14,6 +14,10 @@ mod job;
 mod jobs;
 mod notes;
 mod output;
+mod pending;
+mod running;
+mod scope;
+mod stream;
 mod supervisor;
 mod table;
 
@@ -27,6 +31,10 @@ use ndarray::Ix1;
 pub use builder::{Backend, PoolBuilder};
 pub use job::Job;
 pub use jobs::OnDeath;
+pub use pending::Pending;
+pub use running::Progress;
+pub use scope::{Scope, ScopedJob};
+pub use stream::{Completed, InOrder};
 
 use crate::args::Args;
 use crate::array::SharedArray;
@@ -272,6 +280,16 @@ impl Pool {
             while !self.jobs.is_over(ticket) && worker.pass() {}
         }
         self.jobs.wait(ticket, None);
+    }
+
+    /// The caller itself runs the chunks.
+    fn is_serial(&self) -> bool {
+        matches!(self.crew, Crew::Serial(_))
+    }
+
+    /// Stops a job; see [`Pending::cancel`].
+    fn cancel(&self, ticket: &Ticket) {
+        self.jobs.cancel(ticket);
     }
 
     fn check_alive(&self) -> std::result::Result<(), JobError> {
