@@ -96,12 +96,16 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         Self::create(shape, |bytes| Segment::create_file(path.as_ref(), bytes))
     }
 
-    fn create(
+    /// Makes an array of zero bytes in a segment of at least the bytes that `make` is asked for.
+    pub(crate) fn create(
         shape: impl IntoDimension<Dim = D>,
         make: impl FnOnce(usize) -> Result<Arc<Segment>, CreateError>,
     ) -> Result<Self, CreateError> {
         const { Self::ALIGNED };
         let dim = shape.into_dimension();
+        if dim.ndim() > npy::MAX_RANK {
+            return Err(CreateError::Rank { axes: dim.ndim() });
+        }
         let too_large =
             || CreateError::TooLarge { shape: dim.slice().to_vec(), item_bytes: size_of::<T>() };
         let bytes = npy::data_bytes(dim.slice(), size_of::<T>())

@@ -41,11 +41,18 @@ pub const DEFAULT_CHUNK_BYTES: usize = 256 * 1024;
 /// looking about as long costs at most twice the better choice.
 pub(crate) const WORKER_SPIN_NS: u64 = 60_000;
 
-/// How long a caller with a core of its own looks for the end of its job before it sleeps.
+/// How long a caller looks for the end of its job before it sleeps.
 pub(crate) const CALLER_SPIN_NS: u64 = 100_000;
 
-/// The same where every core has a worker: the caller would only take time from one of them.
-pub(crate) const CALLER_SPIN_SHARED_NS: u64 = 3_000;
+/// Looks between two offers of the core to whoever else wants it, some microseconds.
+pub(crate) const LOOKS_BETWEEN_YIELDS: u32 = 8;
+
+/// The same for a caller where every core has a worker: it would only take time from one of them.
+pub(crate) const LOOKS_BETWEEN_YIELDS_SHARED: u32 = 1;
+
+/// Result segments kept for the next map, and their bytes together.
+pub(crate) const RESULTS_KEPT: usize = 8;
+pub(crate) const RESULTS_KEPT_BYTES: usize = 24 << 20;
 
 /// A chunk whose worker died this often of its own doing (a signal that a program earns, or an
 /// exit) ends its job.

@@ -76,6 +76,12 @@ impl Cursor {
         words: &[AtomicU64],
     ) -> Option<u64> {
         let free = |c: &u64| Word(words[*c as usize].load(Ordering::Relaxed)).is_free_for(epoch);
+        if let Stage::Own { next, end } = &self.stage
+            && next < end
+            && free(next)
+        {
+            return Some(*next);
+        }
         loop {
             match &mut self.stage {
                 Stage::Own { next, end } => {
@@ -129,11 +135,18 @@ impl Cursor {
     }
 
     /// Leaves a hint that `chunk`, found a moment ago, is taken.
-    pub(crate) fn claimed(&mut self, control: &Control, slot: usize, epoch: u64, chunk: u64) {
+    pub(crate) fn claimed(
+        &mut self,
+        control: &Control,
+        slot: usize,
+        epoch: u64,
+        chunk: u64,
+        own: &Tally,
+    ) {
         match &mut self.stage {
             Stage::Own { next, .. } => {
                 *next = chunk + 1;
-                control.tally(slot, self.worker).head.store(chunk + 1, Ordering::Relaxed);
+                own.head.store(chunk + 1, Ordering::Relaxed);
             }
             Stage::Steal { steps, back, .. } => {
                 *back = chunk;

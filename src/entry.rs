@@ -21,7 +21,7 @@ const MARK: [u64; 2] = [0x6f1a_9c3e_52d7_84b1, 0xc83b_07ef_9a64_1d25];
 #[derive(Debug)]
 pub(crate) struct KernelEntry {
     mark: [u64; 2],
-    run: unsafe fn(Call<'_, '_>) -> Result<(), String>,
+    run: unsafe fn(&mut Call<'_, '_>) -> Result<(), String>,
     name: fn() -> &'static str,
 }
 
@@ -78,7 +78,7 @@ impl KernelEntry {
     /// # Safety
     /// `call` describes a job that was made for this entry, its bases map the segments described,
     /// the chunk is claimed by the caller, and `result` has room for the kernel's result.
-    pub(crate) unsafe fn run(&self, call: Call<'_, '_>) -> Outcome {
+    pub(crate) unsafe fn run(&self, call: &mut Call<'_, '_>) -> Outcome {
         let run = self.run;
         // SAFETY: the contract is the caller's.
         let ended = catch_unwind(AssertUnwindSafe(|| unsafe { run(call) }));
@@ -124,7 +124,7 @@ macro_rules! entry {
             const ENTRY: &'static KernelEntry = &KernelEntry {
                 mark: MARK,
                 run: {
-                    unsafe fn run<$($p),+>($call: Call<'_, '_>) -> Result<(), String>
+                    unsafe fn run<$($p),+>($call: &mut Call<'_, '_>) -> Result<(), String>
                     where $($bounds)+ $body
                     run::<$($p),+>
                 },

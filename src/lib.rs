@@ -37,9 +37,12 @@ mod entry;
 mod error;
 mod layout;
 mod mail;
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory;
 mod npy;
 mod panics;
+pub mod doctor;
 pub mod placement;
 mod pool;
 mod protocol;

@@ -19,7 +19,7 @@ pub(crate) const HEADER_BYTES: usize = 4096;
 const MAX_HEADER_BYTES: usize = 12 + 65_535;
 
 /// The most axes that numpy knows.
-const MAX_RANK: usize = 64;
+pub(crate) const MAX_RANK: usize = 64;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -221,6 +221,9 @@ pub(crate) fn data_bytes(shape: &[usize], item_bytes: usize) -> Option<usize> {
 }
 
 /// Makes the header of an array: version 1.0, padded with spaces to 4096 bytes.
+///
+/// # Panics
+/// For more than 64 axes, which the caller refuses first.
 pub(crate) fn write(dtype: &Dtype, shape: &[usize]) -> [u8; HEADER_BYTES] {
     assert!(shape.len() <= MAX_RANK, "an NPY array has at most {MAX_RANK} axes");
     // numpy writes a comma after every axis of a tuple of one, and reads one after any.

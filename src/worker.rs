@@ -13,13 +13,14 @@ use bytemuck::Zeroable;
 use rustix::thread::futex;
 
 use crate::args::chunk_bytes;
-use crate::config::{INLINE_WORDS, MAX_ARGS, MAX_JOBS, WORKER_SPIN_NS};
+use crate::config::{INLINE_WORDS, LOOKS_BETWEEN_YIELDS, MAX_ARGS, MAX_JOBS, WORKER_SPIN_NS};
 use crate::control::{Control, store_text};
 use crate::ctx::Ctx;
 use crate::cursor::Cursor;
 use crate::entry::{Call, KernelEntry, Outcome};
 use crate::layout::{
-    ArgDesc, ArgKind, BUSY, JobDesc, KEEP_GOING, PANIC, RETURNED, SLEEPING, SPINNING,
+    ArgDesc, ArgKind, BUSY, Current, Dispatch, JobDesc, JobLine, KEEP_GOING, PANIC, RETURNED,
+    SLEEPING, SPINNING, Tally,
 };
 use crate::panics::set_in_kernel;
 use crate::protocol::{self, Owner, State, Word};
@@ -67,9 +68,8 @@ struct Task {
     exhausted: Option<u64>,
 }
 
-// SAFETY: the pointers are into shared mappings, which `segments` and the control block keep alive
-// whatever thread looks at them; through them only atomics and chunks that were claimed are used.
-// So the serial backend's worker may be with one thread of the caller now and another one later.
+// SAFETY: the pointers lead into mappings that `segments` keeps alive and that belong to the
+// process, not to a thread; a task is used by the one thread that has its worker.
 unsafe impl Send for Task {}
 
 /// How an attempt at one chunk ended.
@@ -290,7 +290,7 @@ impl<S: SegmentSource> Worker<S> {
         let journal = self.control.worker(self.index).standing.journal.load(Ordering::Acquire);
         if let Err(text) = task.attach(&self.control, &mut self.source, journal) {
             if line.live.load(Ordering::SeqCst) == epoch {
-                self.report(task.slot, epoch, 0, RETURNED, &text);
+                report(&self.control, self.index, (task.slot, epoch), 0, RETURNED, &text);
                 line.stop.fetch_max(epoch, Ordering::SeqCst);
                 self.control.complete(task.slot, epoch);
             }
@@ -308,121 +308,26 @@ impl<S: SegmentSource> Worker<S> {
 
     fn work(&mut self, task: &mut Task) -> bool {
         let mut cursor = std::mem::take(&mut task.cursor);
-        let ran = self.work_along(task, &mut cursor);
+        let turn = Turn {
+            control: &self.control,
+            dispatch: &self.control.header().dispatch,
+            line: self.control.job(task.slot),
+            current: &self.control.worker(self.index).current,
+            tally: self.control.tally(task.slot, self.index),
+            words: task.words(),
+            task,
+            owner: self.owner,
+            index: self.index,
+        };
+        set_in_kernel(true);
+        let (ran, finished) = turn.run(&mut cursor, &mut self.ctx);
+        set_in_kernel(false);
+        if finished {
+            let rescan = turn.leave();
+            task.exhausted = Some(rescan);
+        }
         task.cursor = cursor;
         ran
-    }
-
-    fn work_along(&mut self, task: &mut Task, cursor: &mut Cursor) -> bool {
-        let alone = 1u64 << task.slot;
-        let mut ran = false;
-        while let Some(chunk) = cursor.find(&self.control, task.slot, task.epoch, task.words()) {
-            let dispatch = &self.control.header().dispatch;
-            if ran && dispatch.live.load(Ordering::Relaxed) != alone {
-                return ran;
-            }
-            if dispatch.shutdown.load(Ordering::Relaxed) != 0 {
-                return ran;
-            }
-            match self.attempt(task, cursor, chunk) {
-                Attempt::Ran => ran = true,
-                Attempt::Taken => {}
-                Attempt::Stopped => break,
-            }
-        }
-        self.leave(task);
-        ran
-    }
-
-    /// W1 to W6 for one chunk.
-    fn attempt(&mut self, task: &Task, cursor: &mut Cursor, chunk: u64) -> Attempt {
-        let (epoch, owner) = (task.epoch, self.owner);
-        let current = &self.control.worker(self.index).current;
-        current.epoch.store(epoch, Ordering::Relaxed);
-        current.slot.store(task.slot as u64, Ordering::Relaxed);
-        current.chunk.store(chunk, Ordering::Relaxed);
-        current.journal.store(task.journal, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        let word = &task.words()[chunk as usize];
-        let Some(previous) = protocol::claim(word, owner, epoch) else {
-            return Attempt::Taken;
-        };
-        let line = self.control.job(task.slot);
-        if line.live.load(Ordering::SeqCst) != epoch || line.stop.load(Ordering::SeqCst) == epoch {
-            protocol::give_back(word, owner, epoch, previous);
-            return Attempt::Stopped;
-        }
-        cursor.claimed(&self.control, task.slot, epoch, chunk);
-        let journaled = task.journal != 0;
-        if journaled {
-            task.save(chunk);
-            compiler_fence(Ordering::SeqCst);
-            current.armed.store(1, Ordering::Release);
-            compiler_fence(Ordering::SeqCst);
-        }
-        self.ctx.enter(task.desc.head.stream, chunk, task.desc.head.chunks);
-        let outcome = run_kernel(task, chunk, &mut self.ctx);
-        compiler_fence(Ordering::SeqCst);
-        let word = &task.words()[chunk as usize];
-        let current = &self.control.worker(self.index).current;
-        match outcome {
-            Outcome::Done => {
-                protocol::publish(word, owner, epoch, State::Done);
-                compiler_fence(Ordering::SeqCst);
-                if journaled {
-                    current.armed.store(0, Ordering::Release);
-                }
-            }
-            Outcome::Returned(text) => self.fail(task, chunk, RETURNED, &text),
-            Outcome::Panicked(text) => self.fail(task, chunk, PANIC, &text),
-        }
-        // One writer: a plain store serves.
-        current.finished.store(current.finished.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        cursor.over(self.control.tally(task.slot, self.index));
-        self.control.tell_watchers(task.slot);
-        Attempt::Ran
-    }
-
-    /// A chunk whose kernel failed: restore, disarm, say so, and only then give the word up.
-    fn fail(&self, task: &Task, chunk: u64, kind: u64, text: &str) {
-        let current = &self.control.worker(self.index).current;
-        if task.journal != 0 {
-            task.restore(chunk);
-            compiler_fence(Ordering::SeqCst);
-            current.armed.store(0, Ordering::Release);
-            compiler_fence(Ordering::SeqCst);
-        }
-        self.report(task.slot, task.epoch, chunk, kind, text);
-        if task.desc.head.flags & KEEP_GOING == 0 {
-            self.control.job(task.slot).stop.fetch_max(task.epoch, Ordering::SeqCst);
-        }
-        let word = &task.words()[chunk as usize];
-        protocol::publish(word, self.owner, task.epoch, State::Failed);
-    }
-
-    /// Keeps this worker's failure at the lowest chunk of the job.
-    fn report(&self, slot: usize, epoch: u64, chunk: u64, kind: u64, text: &str) {
-        let record = self.control.error(slot, self.index);
-        let known = record.epoch.load(Ordering::Relaxed) == epoch;
-        if known && record.chunk.load(Ordering::Relaxed) <= chunk {
-            return;
-        }
-        record.epoch.store(0, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        let len = store_text(&record.text, text);
-        record.chunk.store(chunk, Ordering::Relaxed);
-        record.kind_len.store(kind << 32 | len, Ordering::Relaxed);
-        record.epoch.store(epoch, Ordering::Release);
-    }
-
-    /// Nothing is free for this worker: the one that sees the job at its end says so.
-    fn leave(&self, task: &mut Task) {
-        let rescan = self.control.job(task.slot).rescan.load(Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if is_over(&self.control, task.slot, task.epoch, task.words()) {
-            self.control.complete(task.slot, task.epoch);
-        }
-        task.exhausted = Some(rescan);
     }
 
     /// Looks for work for a while, then sleeps until somebody says that there is some.
@@ -441,7 +346,7 @@ impl<S: SegmentSource> Worker<S> {
                 || park.mail.load(Ordering::SeqCst) != mail
         };
         park.state.store(SPINNING, Ordering::SeqCst);
-        if !spin_until(WORKER_SPIN_NS, news) {
+        if !spin_until(WORKER_SPIN_NS, LOOKS_BETWEEN_YIELDS, news) {
             let group = &self.control.header().sleepers.bits[self.index / 64];
             let bit = 1u64 << (self.index % 64);
             park.state.store(SLEEPING, Ordering::SeqCst);
@@ -467,19 +372,151 @@ impl<S: SegmentSource> Worker<S> {
     }
 }
 
+/// One turn of one job: what the loop over its chunks needs at hand.
+struct Turn<'a> {
+    control: &'a Control,
+    dispatch: &'a Dispatch,
+    line: &'a JobLine,
+    current: &'a Current,
+    tally: &'a Tally,
+    words: &'a [AtomicU64],
+    task: &'a Task,
+    owner: Owner,
+    index: usize,
+}
+
+impl Turn<'_> {
+    /// Runs chunks while there are any, one only where other jobs wait for their turn; says
+    /// whether any ran, and whether nothing is left for this worker.
+    fn run(&self, cursor: &mut Cursor, ctx: &mut Ctx) -> (bool, bool) {
+        let alone = 1u64 << self.task.slot;
+        let mut ran = false;
+        // Before any claim: what recovery needs to know beside the chunk.
+        self.current.epoch.store(self.task.epoch, Ordering::Relaxed);
+        self.current.slot.store(self.task.slot as u64, Ordering::Relaxed);
+        self.current.journal.store(self.task.journal, Ordering::Relaxed);
+        while let Some(chunk) =
+            cursor.find(self.control, self.task.slot, self.task.epoch, self.words)
+        {
+            if ran && self.dispatch.live.load(Ordering::Relaxed) != alone
+                || self.dispatch.shutdown.load(Ordering::Relaxed) != 0
+            {
+                return (ran, false);
+            }
+            match self.attempt(cursor, ctx, chunk) {
+                Attempt::Ran => ran = true,
+                Attempt::Taken => {}
+                Attempt::Stopped => break,
+            }
+        }
+        (ran, true)
+    }
+
+    /// W1 to W6 for one chunk.
+    fn attempt(&self, cursor: &mut Cursor, ctx: &mut Ctx, chunk: u64) -> Attempt {
+        let (task, epoch, owner) = (self.task, self.task.epoch, self.owner);
+        self.current.chunk.store(chunk, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        let word = &self.words[chunk as usize];
+        let Some(previous) = protocol::claim(word, owner, epoch) else {
+            return Attempt::Taken;
+        };
+        if self.line.live.load(Ordering::SeqCst) != epoch
+            || self.line.stop.load(Ordering::SeqCst) == epoch
+        {
+            protocol::give_back(word, owner, epoch, previous);
+            return Attempt::Stopped;
+        }
+        cursor.claimed(self.control, task.slot, epoch, chunk, self.tally);
+        let journaled = task.journal != 0;
+        if journaled {
+            task.save(chunk);
+            compiler_fence(Ordering::SeqCst);
+            self.current.armed.store(1, Ordering::Release);
+            compiler_fence(Ordering::SeqCst);
+        }
+        ctx.enter(task.desc.head.stream, chunk, task.desc.head.chunks);
+        let outcome = run_kernel(task, chunk, ctx);
+        compiler_fence(Ordering::SeqCst);
+        match outcome {
+            Outcome::Done => {
+                protocol::publish(word, owner, epoch, State::Done);
+                compiler_fence(Ordering::SeqCst);
+                if journaled {
+                    self.current.armed.store(0, Ordering::Release);
+                }
+            }
+            Outcome::Returned(text) => self.fail(chunk, RETURNED, &text),
+            Outcome::Panicked(text) => self.fail(chunk, PANIC, &text),
+        }
+        // One writer: plain stores serve.
+        let finished = &self.current.finished;
+        finished.store(finished.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        cursor.over(self.tally);
+        self.control.tell_watchers(self.line);
+        Attempt::Ran
+    }
+
+    /// A chunk whose kernel failed: restore, disarm, say so, and only then give the word up.
+    #[cold]
+    fn fail(&self, chunk: u64, kind: u64, text: &str) {
+        let task = self.task;
+        if task.journal != 0 {
+            task.restore(chunk);
+            compiler_fence(Ordering::SeqCst);
+            self.current.armed.store(0, Ordering::Release);
+            compiler_fence(Ordering::SeqCst);
+        }
+        report(self.control, self.index, (task.slot, task.epoch), chunk, kind, text);
+        if task.desc.head.flags & KEEP_GOING == 0 {
+            self.line.stop.fetch_max(task.epoch, Ordering::SeqCst);
+        }
+        protocol::publish(&self.words[chunk as usize], self.owner, task.epoch, State::Failed);
+    }
+
+    /// Nothing is free for this worker: the one that sees the job at its end says so.
+    fn leave(&self) -> u64 {
+        let rescan = self.line.rescan.load(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if is_over(self.control, self.task.slot, self.task.epoch, self.words) {
+            self.control.complete(self.task.slot, self.task.epoch);
+        }
+        rescan
+    }
+}
+
+/// Keeps a worker's failure at the lowest chunk of the job (slot, epoch).
+fn report(
+    control: &Control,
+    worker: usize,
+    (slot, epoch): (usize, u64),
+    chunk: u64,
+    kind: u64,
+    text: &str,
+) {
+    let record = control.error(slot, worker);
+    let known = record.epoch.load(Ordering::Relaxed) == epoch;
+    if known && record.chunk.load(Ordering::Relaxed) <= chunk {
+        return;
+    }
+    record.epoch.store(0, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    let len = store_text(&record.text, text);
+    record.chunk.store(chunk, Ordering::Relaxed);
+    record.kind_len.store(kind << 32 | len, Ordering::Relaxed);
+    record.epoch.store(epoch, Ordering::Release);
+}
+
 /// W4.
 fn run_kernel(task: &Task, chunk: u64, ctx: &mut Ctx) -> Outcome {
     let Some(entry) = task.entry else {
         return Outcome::Returned("the job has no kernel".into());
     };
     let slot = task.results.wrapping_add((chunk * task.desc.head.result_bytes) as usize);
-    let call = Call { desc: &task.desc, bases: &task.bases, chunk, result: slot, ctx };
-    set_in_kernel(true);
+    let mut call = Call { desc: &task.desc, bases: &task.bases, chunk, result: slot, ctx };
     // SAFETY: `attach` found the entry that the job names, mapped the segments that it describes,
     // and checked that arguments and result slots lie inside; the chunk is claimed.
-    let outcome = unsafe { entry.run(call) };
-    set_in_kernel(false);
-    outcome
+    unsafe { entry.run(&mut call) }
 }
 
 /// Whether a job has come to its end: every chunk is over, or it is stopped and none is claimed.
@@ -503,9 +540,9 @@ pub(crate) fn is_over(control: &Control, slot: usize, epoch: u64, words: &[Atomi
 
 /// Spins until `done` or until the time is up; says which.
 ///
-/// Every few microseconds it offers its core to whoever else wants it: where there are more
+/// Every `looks` rounds of a third of a microsecond it offers its core to whoever else wants it: where there are more
 /// threads than cores, the one that is waited for may be the one that is kept from running.
-pub(crate) fn spin_until(limit_ns: u64, done: impl Fn() -> bool) -> bool {
+pub(crate) fn spin_until(limit_ns: u64, looks: u32, done: impl Fn() -> bool) -> bool {
     for _ in 0..64 {
         if done() {
             return true;
@@ -523,7 +560,7 @@ pub(crate) fn spin_until(limit_ns: u64, done: impl Fn() -> bool) -> bool {
             std::hint::spin_loop();
         }
         rounds += 1;
-        if rounds.is_multiple_of(8) {
+        if rounds.is_multiple_of(looks) {
             std::thread::yield_now();
         }
     }

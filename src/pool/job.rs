@@ -198,7 +198,8 @@ impl<'p> Job<'p> {
         let chunks = description.chunks.ok_or(ArgsError::NoChunks)?;
         let slots =
             usize::try_from(chunks).map_err(|_| ArgsError::TooManyChunks { chunks: MAX_CHUNKS })?;
-        let results = SharedArray::<R, Ix1>::zeros(slots)?;
+        let make = |bytes| self.pool.jobs.results.take(bytes);
+        let results = SharedArray::<R, Ix1>::create(slots, make)?;
         let place = (Arc::clone(results.segment()), results.data_offset());
         let ticket = self.publish(description, entry, Some(place), size_of::<R>())?;
         Ok(Running { ticket, chunks, value: Value::Made(results) })

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{Timespec, futex};
 
+use super::results::Results;
 use super::table::Table;
 use crate::args::{Description, chunk_bytes};
 use crate::config::{
-    CALLER_SPIN_NS, CALLER_SPIN_SHARED_NS, INLINE_RESULT_BYTES, INLINE_WORDS, MAX_JOBS, MAX_KILLS,
-    MAX_OWN_DEATHS,
+    CALLER_SPIN_NS, INLINE_RESULT_BYTES, INLINE_WORDS, LOOKS_BETWEEN_YIELDS,
+    LOOKS_BETWEEN_YIELDS_SHARED, MAX_JOBS, MAX_KILLS, MAX_OWN_DEATHS,
 };
 use crate::control::{Control, futex_half, load_text};
 use crate::entry::KernelEntry;
@@ -90,7 +91,7 @@ pub(crate) struct Watched {
     slot: usize,
     chunks: u64,
     segment: Option<Arc<Segment>>,
-    spin_ns: u64,
+    looks: u32,
 }
 
 impl Watched {
@@ -106,7 +107,7 @@ impl Watched {
     /// Returns when there is news that `seen` does not know of.
     pub(crate) fn sleep(&self, seen: u32) {
         let line = self.control.job(self.slot);
-        if spin_until(self.spin_ns, || line.news.load(Ordering::SeqCst) != seen) {
+        if spin_until(CALLER_SPIN_NS, self.looks, || line.news.load(Ordering::SeqCst) != seen) {
             return;
         }
         line.sleepers.fetch_add(1, Ordering::SeqCst);
@@ -156,7 +157,9 @@ struct Inner {
 pub(crate) struct Jobs {
     control: Control,
     table: Arc<Table>,
-    caller_spin_ns: u64,
+    /// Looks between two yields of a waiting caller.
+    looks: u32,
+    pub(crate) results: Results,
     inner: Mutex<Inner>,
     deaths: AtomicU64,
 }
@@ -193,8 +196,10 @@ impl Jobs {
             old_journals: Vec::new(),
             broken: None,
         };
-        let caller_spin_ns = if caller_has_core { CALLER_SPIN_NS } else { CALLER_SPIN_SHARED_NS };
-        Jobs { control, table, caller_spin_ns, inner: Mutex::new(inner), deaths: AtomicU64::new(0) }
+        let looks =
+            if caller_has_core { LOOKS_BETWEEN_YIELDS } else { LOOKS_BETWEEN_YIELDS_SHARED };
+        let results = Results::default();
+        Jobs { control, table, looks, results, inner: Mutex::new(inner), deaths: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -361,7 +366,7 @@ impl Jobs {
     fn await_end(&self, slot: usize, epoch: u64, limit: Option<Duration>) -> bool {
         let c = &self.control.job(slot).complete;
         let over = || c.epoch.load(Ordering::SeqCst) >= epoch;
-        if spin_until(self.caller_spin_ns, over) {
+        if spin_until(CALLER_SPIN_NS, self.looks, over) {
             return true;
         }
         let end = limit.map(|l| Instant::now() + l);
@@ -455,13 +460,26 @@ impl Jobs {
         }
     }
 
-    /// Chunks of a job that came to their end so far.
-    pub(crate) fn progress(&self, ticket: &Ticket) -> u64 {
+    /// Chunks of all jobs in flight: those that came to their end, and all.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let inner = self.lock();
+        let jobs = inner.active.iter().enumerate();
+        jobs.filter_map(|(slot, job)| Some((slot, job.as_ref()?)))
+            .map(|(slot, job)| (self.chunks_over(slot, job.epoch), job.desc.head.chunks))
+            .fold((0, 0), |sum, job| (sum.0 + job.0, sum.1 + job.1))
+    }
+
+    /// Chunks of one job that came to their end; 0 where its slot is another job's by now.
+    pub(crate) fn progress_of(&self, ticket: &Ticket) -> u64 {
+        self.chunks_over(ticket.slot, ticket.epoch)
+    }
+
+    fn chunks_over(&self, slot: usize, epoch: u64) -> u64 {
         (0..self.control.workers())
             .map(|w| {
-                let tally = self.control.tally(ticket.slot, w);
+                let tally = self.control.tally(slot, w);
                 let over = tally.over.load(Ordering::Acquire);
-                if tally.epoch.load(Ordering::Acquire) == ticket.epoch { over } else { 0 }
+                if tally.epoch.load(Ordering::Acquire) == epoch { over } else { 0 }
             })
             .sum()
     }
@@ -476,7 +494,7 @@ impl Jobs {
             slot: ticket.slot,
             chunks: job.desc.head.chunks,
             segment: job.words.clone(),
-            spin_ns: self.caller_spin_ns,
+            looks: self.looks,
         })
     }
 

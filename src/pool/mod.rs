@@ -15,6 +15,7 @@ mod jobs;
 mod notes;
 mod output;
 mod pending;
+mod results;
 mod running;
 mod scope;
 mod stream;
@@ -260,6 +261,13 @@ impl Pool {
         self.job().stream(stream)
     }
 
+    /// How far the jobs in flight are: for a progress bar, from another thread.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let (done, chunks) = self.jobs.progress();
+        Progress { done, chunks }
+    }
+
     /// Stops all jobs in flight: each ends with [`JobError::Cancelled`], after the chunks that
     /// are in progress. From another thread, or a signal's.
     pub fn cancel_all(&self) {
@@ -296,6 +304,12 @@ impl Pool {
         if self.is_fork() { Err(JobError::Forked) } else { Ok(()) }
     }
 }
+
+/// Several threads may submit jobs to one pool, and watch them.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Pool>();
+};
 
 /// Where a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,18 +20,19 @@ pub(crate) type Bits = [u64; INLINE_RESULT_BYTES / 8];
 /// Result slots that lie in a segment: it, and the bytes before the first slot.
 pub(crate) type Place = (Arc<Segment>, usize);
 
-/// How many chunks of a job have come to their end, of how many: counted where the work is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far a job is, or all jobs in flight are; counted where the work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Progress {
     /// Chunks that came to their end.
     pub done: u64,
-    /// Chunks of the job.
-    pub total: u64,
+    /// Chunks of the job, or of all jobs in flight; 0 where there is none.
+    pub chunks: u64,
 }
 
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} chunks", self.done, self.total)
+        write!(f, "{} of {} chunks", self.done, self.chunks)
     }
 }
 
@@ -74,9 +75,10 @@ impl<T> Running<T> {
     }
 
     pub(crate) fn progress(&self, pool: &Pool) -> Progress {
-        let total = self.chunks;
-        let done = if self.ticket.went_well() { total } else { pool.jobs.progress(&self.ticket) };
-        Progress { done: done.min(total), total }
+        let chunks = self.chunks;
+        let done =
+            if self.ticket.went_well() { chunks } else { pool.jobs.progress_of(&self.ticket) };
+        Progress { done: done.min(chunks), chunks }
     }
 
     /// The value of a job that is over.

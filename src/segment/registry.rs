@@ -19,7 +19,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
@@ -34,8 +34,9 @@ const NEW_RECORD: &str = ".new";
 const MAX_RECORD_BYTES: usize = 1024;
 
 /// How often and how long one waits for the directory's lock, which nobody keeps.
-const LOCK_TRIES: u32 = 1000;
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_micros(50);
+const LOCK_LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// The directory that named segments are in.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl Registry {
     pub(crate) fn lock_existing(&self) -> io::Result<Vec<Locked<'_>>> {
         let mut all = Vec::new();
         for name in self.candidates()? {
-            if let Some(dir) = self.open_own(&name)?
+            if let Found::Ours(dir) = self.open_own(&name)?
                 && let Some(locked) = self.lock_directory(name, dir)?
             {
                 all.push(locked);
@@ -140,21 +141,29 @@ impl Registry {
     /// The first directory that is ours, or a new one under a name that is free.
     fn own_directory(&self) -> io::Result<(String, OwnedFd)> {
         let base = self.base_name();
-        for name in [base.clone()].into_iter().chain(self.candidates()?) {
-            if name == base {
-                make_directory(&self.shm, &name)?;
-            }
-            if let Some(dir) = self.open_own(&name)? {
-                return Ok((name, dir));
+        loop {
+            make_directory(&self.shm, &base)?;
+            match self.open_own(&base)? {
+                Found::Ours(dir) => return Ok((base, dir)),
+                // Another process found it empty and removed it in between.
+                Found::Nothing => {}
+                Found::Foreign => break,
             }
         }
         // Somebody else has our name: take one that he cannot have guessed.
+        for name in self.candidates()? {
+            if let Found::Ours(dir) = self.open_own(&name)? {
+                return Ok((name, dir));
+            }
+        }
         let mut random = [0u8; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
         let name = format!("{base}-{:016x}", u64::from_le_bytes(random));
         make_directory(&self.shm, &name)?;
-        let dir = self.open_own(&name)?.ok_or(io::ErrorKind::PermissionDenied)?;
-        Ok((name, dir))
+        match self.open_own(&name)? {
+            Found::Ours(dir) => Ok((name, dir)),
+            Found::Nothing | Found::Foreign => Err(io::ErrorKind::PermissionDenied.into()),
+        }
     }
 
     /// Names that a directory of ours can have, as far as they are there.
@@ -168,31 +177,40 @@ impl Registry {
     }
 
     /// Opens a directory if it is one, ours and closed to all others.
-    fn open_own(&self, name: &str) -> io::Result<Option<OwnedFd>> {
+    fn open_own(&self, name: &str) -> io::Result<Found> {
         let dir = match mem::open_at(&self.shm, name, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(dir) => dir,
             Err(error) => {
-                let foreign = [libc::ENOENT, libc::ENOTDIR, libc::ELOOP, libc::EACCES];
-                let errno = error.raw_os_error().unwrap_or(0);
-                return if foreign.contains(&errno) { Ok(None) } else { Err(error) };
+                return match error.raw_os_error() {
+                    Some(libc::ENOENT) => Ok(Found::Nothing),
+                    Some(libc::ENOTDIR | libc::ELOOP | libc::EACCES) => Ok(Found::Foreign),
+                    _ => Err(error),
+                };
             }
         };
         let stat = mem::stat(&dir)?;
         let ours =
             mem::is_directory(&stat) && stat.st_uid == self.user && stat.st_mode & 0o077 == 0;
-        Ok(ours.then_some(dir))
+        Ok(if ours { Found::Ours(dir) } else { Found::Foreign })
     }
 
     /// Takes a directory's lock. `None`: it was removed while we waited.
     fn lock_directory(&self, dir_name: String, dir: OwnedFd) -> io::Result<Option<Locked<'_>>> {
-        for _ in 0..LOCK_TRIES {
+        let start = Instant::now();
+        let mut pause = LOCK_PAUSE;
+        while start.elapsed() < LOCK_PATIENCE {
             if mem::try_lock_exclusive(&dir)? {
                 let identity = mem::identity(&mem::stat(&dir)?);
                 let now = mem::stat_at(&self.shm, &dir_name)?;
                 let same = now.is_some_and(|stat| mem::identity(&stat) == identity);
-                return Ok(same.then_some(Locked { registry: self, dir_name, dir }));
+                if !same {
+                    // Not a `Locked` yet: dropping one removes what now has the name.
+                    return Ok(None);
+                }
+                return Ok(Some(Locked { registry: self, dir_name, dir }));
             }
-            thread::sleep(LOCK_PAUSE);
+            thread::sleep(pause);
+            pause = LOCK_LONGEST_PAUSE.min(pause * 2);
         }
         Err(io::Error::new(
             io::ErrorKind::TimedOut,
@@ -202,6 +220,14 @@ impl Registry {
             ),
         ))
     }
+}
+
+/// What has the name of a directory of records.
+enum Found {
+    Ours(OwnedFd),
+    Nothing,
+    /// Somebody else's, no directory, or open to others.
+    Foreign,
 }
 
 /// The directory of records, locked; given back, and removed if it is empty, on drop.
