@@ -32,17 +32,18 @@ pub mod config;
 mod control;
 mod ctx;
 mod cursor;
+pub mod doctor;
 mod element;
 mod entry;
 mod error;
-mod layout;
-mod mail;
 #[doc(hidden)]
 pub mod fuzzing;
+mod items;
+mod layout;
+mod mail;
 mod memory;
 mod npy;
 mod panics;
-pub mod doctor;
 pub mod placement;
 mod pool;
 mod protocol;
@@ -63,11 +64,12 @@ pub use array::{SaveError, SharedArray};
 pub use ctx::Ctx;
 pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError};
+pub use items::{Items, items};
 pub use npy::NpyError;
 pub use placement::Bind;
 pub use pool::{
-    Backend, Completed, InOrder, Job, OnDeath, Pending, Pool, PoolBuilder, Progress, Scope,
-    ScopedJob, Whereabouts,
+    Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, Pool,
+    PoolBuilder, Progress, Scope, ScopedJob, Strings, Whereabouts,
 };
 pub use segment::{AttachError, CreateError};
 pub use worker_process::init;

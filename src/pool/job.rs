@@ -25,6 +25,7 @@ pub struct Job<'p> {
     pool: &'p Pool,
     stream: Option<u64>,
     on_death: OnDeath,
+    pub(super) flags: u64,
     hook: Option<Hook<'p>>,
 }
 
@@ -43,7 +44,7 @@ impl std::fmt::Debug for Hook<'_> {
 
 impl<'p> Job<'p> {
     pub(super) fn new(pool: &'p Pool) -> Job<'p> {
-        Job { pool, stream: None, on_death: OnDeath::default(), hook: None }
+        Job { pool, stream: None, on_death: OnDeath::default(), flags: 0, hook: None }
     }
 
     /// The job number of its random streams, below 2^63; else the order of calls gives it.
@@ -128,20 +129,20 @@ impl<'p> Job<'p> {
     // to what it borrows, until the job is over: the blocking calls above by waiting, a scope by
     // its lifetime.
 
-    pub(crate) fn start_map<A, F, R>(&self, args: &A, _: F) -> Result<Running<SharedArray<R, Ix1>>>
+    pub(crate) fn start_map<A, F, R>(&self, args: &A, f: F) -> Result<Running<SharedArray<R, Ix1>>>
     where
         A: Args,
         F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
         R: Pod,
     {
-        captures_nothing::<F>();
+        captures_nothing(&f);
         self.start_slots(args, Map::<A, F, R>::ENTRY)
     }
 
     pub(crate) fn start_try_map<A, F, R, E>(
         &self,
         args: &A,
-        _: F,
+        f: F,
     ) -> Result<Running<SharedArray<R, Ix1>>>
     where
         A: Args,
@@ -149,29 +150,29 @@ impl<'p> Job<'p> {
         R: Pod,
         E: std::fmt::Display,
     {
-        captures_nothing::<F>();
+        captures_nothing(&f);
         self.start_slots(args, TryMap::<A, F, R, E>::ENTRY)
     }
 
-    pub(crate) fn start_for_each<A, F>(&self, args: &A, _: F) -> Result<Running<()>>
+    pub(crate) fn start_for_each<A, F>(&self, args: &A, f: F) -> Result<Running<()>>
     where
         A: Args,
         F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
     {
-        captures_nothing::<F>();
+        captures_nothing(&f);
         let description = Description::of(args)?;
         let chunks = description.chunks.ok_or(ArgsError::NoChunks)?;
         let ticket = self.publish(description, ForEach::<A, F>::ENTRY, None, 0)?;
         Ok(Running { ticket, chunks, value: Value::Made(()) })
     }
 
-    pub(crate) fn start_call<A, F, R>(&self, args: &A, _: F) -> Result<Running<R>>
+    pub(crate) fn start_call<A, F, R>(&self, args: &A, f: F) -> Result<Running<R>>
     where
         A: Args,
         F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
         R: Pod,
     {
-        captures_nothing::<F>();
+        captures_nothing(&f);
         let description = Description::of(args)?;
         let chunks = description.chunks.unwrap_or(1);
         if chunks != 1 {
@@ -198,14 +199,19 @@ impl<'p> Job<'p> {
         let chunks = description.chunks.ok_or(ArgsError::NoChunks)?;
         let slots =
             usize::try_from(chunks).map_err(|_| ArgsError::TooManyChunks { chunks: MAX_CHUNKS })?;
-        let make = |bytes| self.pool.jobs.results.take(bytes);
-        let results = SharedArray::<R, Ix1>::create(slots, make)?;
+        let results = self.slots::<R>(slots)?;
         let place = (Arc::clone(results.segment()), results.data_offset());
         let ticket = self.publish(description, entry, Some(place), size_of::<R>())?;
         Ok(Running { ticket, chunks, value: Value::Made(results) })
     }
 
-    fn publish(
+    /// Memory for results, of earlier jobs' where there is some.
+    pub(super) fn slots<R: Pod>(&self, slots: usize) -> Result<SharedArray<R, Ix1>> {
+        let make = |bytes| self.pool.jobs.results.take(bytes);
+        Ok(SharedArray::<R, Ix1>::create(slots, make)?)
+    }
+
+    pub(super) fn publish(
         &self,
         args: Description,
         entry: &'static KernelEntry,
@@ -226,12 +232,12 @@ impl<'p> Job<'p> {
             result_bytes,
             stream,
             on_death: self.on_death,
-            flags: 0,
+            flags: self.flags,
         })
     }
 
     /// Waits for the job, telling how far it is, and takes its value.
-    fn end<T>(&self, running: Running<T>) -> Result<T> {
+    pub(super) fn end<T>(&self, running: Running<T>) -> Result<T> {
         if let Some(hook) = self.hook {
             while !self.pool.is_serial() && running.wait_timeout(self.pool, hook.every).is_err() {
                 (hook.tell)(running.progress(self.pool));
@@ -260,7 +266,7 @@ fn read_place<R: Pod>(_: &Bits, place: Option<&Place>) -> R {
 }
 
 /// Rejects, at compile time, a kernel that captures: it could not be conjured in a worker.
-fn captures_nothing<F>() {
+pub(super) fn captures_nothing<F>(_: &F) {
     const {
         assert!(
             size_of::<F>() == 0,

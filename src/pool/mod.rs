@@ -12,7 +12,9 @@
 mod builder;
 mod job;
 mod jobs;
+mod long;
 mod notes;
+mod outcomes;
 mod output;
 mod pending;
 mod results;
@@ -32,6 +34,8 @@ use ndarray::Ix1;
 pub use builder::{Backend, PoolBuilder};
 pub use job::Job;
 pub use jobs::OnDeath;
+pub use long::{Lists, Strings};
+pub use outcomes::{ChunkError, Outcomes};
 pub use pending::Pending;
 pub use running::Progress;
 pub use scope::{Scope, ScopedJob};
