@@ -453,6 +453,7 @@ impl Turn<'_> {
         let finished = &self.current.finished;
         finished.store(finished.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         cursor.over(self.tally);
+        self.control.tell_watchers(self.line);
         Attempt::Ran
     }
 

@@ -70,6 +70,60 @@ pub(crate) struct Ticket {
     ended: Arc<Ended>,
 }
 
+impl Ticket {
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The job was taken out of its slot, and had ended well.
+    pub(crate) fn went_well(&self) -> bool {
+        let state = self.ended.state.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*state, Some(Ok(_)))
+    }
+}
+
+/// The words of a job that somebody follows chunk by chunk.
+///
+/// While there is one, workers say at each chunk's end that there is news of this slot.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    control: Control,
+    slot: usize,
+    chunks: u64,
+    segment: Option<Arc<Segment>>,
+    looks: u32,
+}
+
+impl Watched {
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        words_of(&self.control, self.segment.as_ref(), self.slot, self.chunks)
+    }
+
+    /// What to give to [`sleep`](Self::sleep): read before the words are looked at.
+    pub(crate) fn seen(&self) -> u32 {
+        self.control.job(self.slot).news.load(Ordering::SeqCst)
+    }
+
+    /// Returns when there is news that `seen` does not know of.
+    pub(crate) fn sleep(&self, seen: u32) {
+        let line = self.control.job(self.slot);
+        if spin_until(CALLER_SPIN_NS, self.looks, || line.news.load(Ordering::SeqCst) != seen) {
+            return;
+        }
+        line.sleepers.fetch_add(1, Ordering::SeqCst);
+        // Not for ever: a chunk that ended at the very moment when the watch began is not told.
+        let nap = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        let _ = futex::wait(&line.news, futex::Flags::empty(), seen, Some(&nap));
+        line.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.control.job(self.slot).watchers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// What to submit.
 #[derive(Debug)]
 pub(crate) struct Submission {
@@ -411,11 +465,16 @@ impl Jobs {
         let inner = self.lock();
         let jobs = inner.active.iter().enumerate();
         jobs.filter_map(|(slot, job)| Some((slot, job.as_ref()?)))
-            .map(|(slot, job)| (self.progress_of(slot, job.epoch), job.desc.head.chunks))
+            .map(|(slot, job)| (self.chunks_over(slot, job.epoch), job.desc.head.chunks))
             .fold((0, 0), |sum, job| (sum.0 + job.0, sum.1 + job.1))
     }
 
-    fn progress_of(&self, slot: usize, epoch: u64) -> u64 {
+    /// Chunks of one job that came to their end; 0 where its slot is another job's by now.
+    pub(crate) fn progress_of(&self, ticket: &Ticket) -> u64 {
+        self.chunks_over(ticket.slot, ticket.epoch)
+    }
+
+    fn chunks_over(&self, slot: usize, epoch: u64) -> u64 {
         (0..self.control.workers())
             .map(|w| {
                 let tally = self.control.tally(slot, w);
@@ -423,6 +482,20 @@ impl Jobs {
                 if tally.epoch.load(Ordering::Acquire) == epoch { over } else { 0 }
             })
             .sum()
+    }
+
+    /// The words of a job, to follow it chunk by chunk; `None` where it is over and gone.
+    pub(crate) fn watch(&self, ticket: &Ticket) -> Option<Watched> {
+        let inner = self.lock();
+        let job = inner.active[ticket.slot].as_ref().filter(|a| a.epoch == ticket.epoch)?;
+        self.control.job(ticket.slot).watchers.fetch_add(1, Ordering::SeqCst);
+        Some(Watched {
+            control: self.control.clone(),
+            slot: ticket.slot,
+            chunks: job.desc.head.chunks,
+            segment: job.words.clone(),
+            looks: self.looks,
+        })
     }
 
     /// Stops a job: chunks in progress come to their end, no others begin.
