@@ -37,9 +37,12 @@ mod entry;
 mod error;
 mod layout;
 mod mail;
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory;
 mod npy;
 mod panics;
+pub mod doctor;
 pub mod placement;
 mod pool;
 mod protocol;
@@ -62,7 +65,7 @@ pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError};
 pub use npy::NpyError;
 pub use placement::Bind;
-pub use pool::{Backend, Job, OnDeath, Pool, PoolBuilder, Whereabouts};
+pub use pool::{Backend, Job, OnDeath, Pool, PoolBuilder, Progress, Whereabouts};
 pub use segment::{AttachError, CreateError};
 pub use worker_process::init;
 

@@ -1,7 +1,5 @@
 //! The program `pinpool`: parse, run, exit status.
 
-#![forbid(unsafe_code)]
-
 mod cli;
 
 fn main() -> std::process::ExitCode {

@@ -20,6 +20,19 @@ pub(crate) struct Room {
     pub(crate) limit: String,
 }
 
+/// A number of bytes for people: `1.5 GiB`, rounded down.
+pub(crate) fn human(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let unit = (bytes.max(1).ilog2() / 10) as usize;
+    match unit.checked_sub(1) {
+        None => format!("{bytes} bytes"),
+        Some(index) => {
+            let tenths = (u128::from(bytes) * 10) >> (10 * unit);
+            format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[index])
+        }
+    }
+}
+
 /// Whether `asked` bytes of memory can be had now; else the limit that forbids it.
 pub(crate) fn check(asked: u64) -> Result<(), Room> {
     check_under(Path::new("/"), asked)
@@ -170,6 +183,15 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         root
+    }
+
+    #[test]
+    fn bytes_are_written_for_people() {
+        let texts = [0, 1023, 1024, (3 << 29) - 1, u64::MAX].map(human);
+        assert_eq!(
+            texts,
+            ["0 bytes", "1023 bytes", "1.0 KiB", "1.4 GiB", "15.9 EiB"].map(str::to_owned)
+        );
     }
 
     const MEMINFO: (&str, &str) =

@@ -14,7 +14,10 @@ mod error;
 mod file;
 mod named;
 mod nameless;
+mod record;
 pub(crate) mod registry;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::io;
@@ -274,9 +277,21 @@ fn mappable_len(stat: &mem::Stat, name: &str) -> Result<usize, AttachError> {
 }
 
 /// Reserves what was never written of an existing file, before a store meets a full file system.
-fn fill_holes(fd: &OwnedFd, stat: &mem::Stat, name: &str) -> Result<(), AttachError> {
-    if !mem::has_holes(stat) {
+/// In memory (tmpfs) a load takes room as well; without the right to reserve it must at least be there.
+fn fill_holes(
+    fd: &OwnedFd,
+    stat: &mem::Stat,
+    name: &str,
+    writable: bool,
+) -> Result<(), AttachError> {
+    let missing = mem::hole_bytes(stat);
+    if missing == 0 {
         return Ok(());
+    }
+    if !writable {
+        let short =
+            mem::is_in_memory(fd) && mem::file_system_free(fd).is_some_and(|free| free < missing);
+        return if short { Err(AttachError::NoSpace { name: name.to_owned() }) } else { Ok(()) };
     }
     match mem::reserve(fd, mem::file_len(stat)) {
         Ok(_) => Ok(()),

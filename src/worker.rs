@@ -71,6 +71,10 @@ struct Task {
     exhausted: bool,
 }
 
+// SAFETY: the pointers lead into mappings that `segments` keeps alive and that belong to the
+// process, not to a thread; a task is used by the one thread that has its worker.
+unsafe impl Send for Task {}
+
 /// How an attempt at one chunk ended.
 enum Attempt {
     Ran,

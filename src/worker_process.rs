@@ -196,7 +196,6 @@ fn forced_isa(control: &Control) -> Option<pinpool_kernels::isa::Isa> {
 fn watch_parent(parent: OwnedFd, cleanup: Cleanup) -> std::io::Result<()> {
     std::thread::Builder::new().name("pinpool/parent".into()).stack_size(64 * 1024).spawn(
         move || {
-            process::parent_is_watched();
             loop {
                 let mut fds = [PollFd::new(&parent, PollFlags::IN)];
                 if poll(&mut fds, None).is_ok_and(|n| n > 0) {
@@ -210,6 +209,9 @@ fn watch_parent(parent: OwnedFd, cleanup: Cleanup) -> std::io::Result<()> {
             process::exit_now(0)
         },
     )?;
+    // The death signal is this thread's own (the kernel keeps one a thread), so it is this one that
+    // must clear it; it would kill the watcher before the names are gone.
+    process::parent_is_watched();
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! The words of the command line, as clap reads them; nothing is decided here.
 
+#![forbid(unsafe_code)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pinpool::Backend;
 use pinpool_kernels::isa::Isa;
 
 use super::numbers;
@@ -47,17 +50,6 @@ pub(super) enum KernelName {
     IsPrime,
     /// The prime factors of each of many integers.
     Factor,
-}
-
-/// How the chunks are run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum BackendName {
-    /// In pinned worker processes.
-    Processes,
-    /// In pinned threads of this process.
-    Threads,
-    /// One after the other in this thread.
-    Serial,
 }
 
 /// What is computed; with the seed, all that the result depends on.
@@ -112,8 +104,8 @@ pub(super) struct RunArgs {
     pub(super) place: PlaceArgs,
 
     /// How the chunks are run; the result has the same bits.
-    #[arg(long, value_enum, default_value_t = BackendName::Processes)]
-    pub(super) backend: BackendName,
+    #[arg(long, value_name = "processes|threads|serial", default_value_t)]
+    pub(super) backend: Backend,
 
     /// Save the results: a sum per chunk, a bool per number, or a row of 16 factors per number.
     #[arg(long, value_name = "FILE.npy")]

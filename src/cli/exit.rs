@@ -1,5 +1,7 @@
 //! How the program ends: the one table of exit statuses.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -20,6 +22,9 @@ pub(super) enum Exit {
 }
 
 impl Exit {
+    /// The reader of standard output has gone.
+    pub(super) const BROKEN_PIPE: Exit = Exit::Signal(SIGPIPE);
+
     pub(super) fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
@@ -33,7 +38,7 @@ impl Exit {
     /// signal kills would be), else with a message.
     pub(super) fn from_stream(error: &io::Error, errors: &mut impl Write) -> Exit {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Exit::Signal(SIGPIPE);
+            return Exit::BROKEN_PIPE;
         }
         let _ = writeln!(errors, "pinpool: cannot write to standard output: {error}");
         Exit::Failed

@@ -5,6 +5,8 @@
 //! kernels and not the text set the pace. What a block gave is written before the next is asked
 //! for, so whoever waits for an answer at the other end of a pipe gets it.
 
+#![forbid(unsafe_code)]
+
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -126,15 +128,7 @@ impl<W: Write, E: Write> Printer<W, E> {
         self.factors.resize(self.batch.len(), Factors::NONE);
         factor_slice(&self.batch, &mut self.factors);
         self.text.clear();
-        for (&n, factors) in self.batch.iter().zip(&self.factors) {
-            push_decimal(&mut self.text, n);
-            self.text.push(b':');
-            for prime in factors.prime_factors() {
-                self.text.push(b' ');
-                push_decimal(&mut self.text, prime);
-            }
-            self.text.push(b'\n');
-        }
+        push_lines(&mut self.text, &self.batch, &self.factors);
         self.batch.clear();
         self.out.write_all(&self.text)?;
         self.out.flush()
@@ -188,6 +182,34 @@ fn quoted(token: &[u8]) -> String {
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Writes numbers that are factored already, in the same form.
+pub(super) fn write_lines(
+    numbers: &[u64],
+    factors: &[Factors],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut text = Vec::new();
+    for (numbers, factors) in numbers.chunks(BATCH).zip(factors.chunks(BATCH)) {
+        text.clear();
+        push_lines(&mut text, numbers, factors);
+        out.write_all(&text)?;
+    }
+    out.flush()
+}
+
+/// A line for each number: itself, a colon, its prime factors in rising order.
+fn push_lines(text: &mut Vec<u8>, numbers: &[u64], factors: &[Factors]) {
+    for (&n, factors) in numbers.iter().zip(factors) {
+        push_decimal(text, n);
+        text.push(b':');
+        for prime in factors.prime_factors() {
+            text.push(b' ');
+            push_decimal(text, prime);
+        }
+        text.push(b'\n');
+    }
 }
 
 fn push_decimal(text: &mut Vec<u8>, mut n: u64) {

@@ -6,6 +6,8 @@
 //! what each process had at some time above what it has now (VmHWM − VmRSS). The sum is never below
 //! the true peak by more than what is given back in between and mapped by several.
 
+#![forbid(unsafe_code)]
+
 use std::fs;
 use std::path::Path;
 

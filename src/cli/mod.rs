@@ -3,12 +3,25 @@
 //! `args.rs` says which words there are, one file a subcommand does the work through the library's
 //! public interface, and this file joins them. It is a module of the program, not of the library.
 
-#![forbid(unsafe_code)]
-
 mod args;
+mod compare;
+mod data;
 mod exit;
 mod factor;
+mod failure;
+mod interrupt;
+mod kernels;
+mod memory;
 mod numbers;
+mod output;
+mod place;
+mod plan;
+mod progress;
+mod report;
+mod run;
+mod segments;
+mod session;
+mod topo;
 
 use std::process::ExitCode;
 
@@ -27,9 +40,14 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn dispatch(command: Command) -> Exit {
-    match command {
-        Command::Factor { numbers } => factor::run(&numbers),
-    }
+    let done = match command {
+        Command::Factor { numbers } => return factor::run(&numbers),
+        Command::Topo(args) => topo::run(&args),
+        Command::Segments { action } => segments::run(action),
+        Command::Run(args) => run::run(&args),
+        Command::Compare(args) => compare::run(&args),
+    };
+    done.unwrap_or_else(|failure| failure.report())
 }
 
 /// Prints clap's help, version or complaint.

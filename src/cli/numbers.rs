@@ -3,6 +3,8 @@
 //! Every form is an exact integer: the digits are never a float on the way, so `1e18` and
 //! `12345678901234567890` arrive whole, and `1.5` is an error rather than a 1.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 /// What is wrong with a number on the command line.

@@ -1,5 +1,7 @@
 //! The placement options, the same for every subcommand that has them.
 
+#![forbid(unsafe_code)]
+
 use clap::Args;
 use pinpool::placement::{Bind, CoreKind, Pin, PlacementError, PlacementOptions, Places, Smt};
 
@@ -51,8 +53,8 @@ impl PlaceArgs {
             || self.oversubscribe
     }
 
-    /// The options, with what they leave open taken from the environment.
-    pub(super) fn resolve(&self) -> Result<PlacementOptions, PlacementError> {
+    /// What was asked for, and nothing else.
+    pub(super) fn options(&self) -> PlacementOptions {
         PlacementOptions {
             workers: self.workers,
             bind: self.bind.clone(),
@@ -63,6 +65,10 @@ impl PlaceArgs {
             oversubscribe: self.oversubscribe,
             ..PlacementOptions::default()
         }
-        .from_env()
+    }
+
+    /// What was asked for, with what that leaves open taken from the environment.
+    pub(super) fn resolve(&self) -> Result<PlacementOptions, PlacementError> {
+        self.options().from_env()
     }
 }

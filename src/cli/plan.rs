@@ -1,5 +1,7 @@
 //! From the words of the command line to the resolved plan of a job; all validation is here.
 
+#![forbid(unsafe_code)]
+
 use std::env;
 use std::path::PathBuf;
 
@@ -20,7 +22,9 @@ const DEFAULT_ROUNDS: u32 = 3;
 /// What is wrong with what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UsageError {
-    #[error("a chunk of {chunk} is longer than the array of {elements}; give --chunk {elements} or less")]
+    #[error(
+        "a chunk of {chunk} is longer than the array of {elements}; give --chunk {elements} or less"
+    )]
     ChunkTooLong { chunk: usize, elements: usize },
     #[error("{option} is for {kernels}; leave it out")]
     NotForKernel { option: &'static str, kernels: &'static str },
@@ -99,7 +103,9 @@ impl Plan {
         match self.chunk {
             Some(chunk) if chunk > elements => Err(UsageError::ChunkTooLong { chunk, elements }),
             Some(chunk) => Ok(chunk),
-            None => Ok(elements.div_ceil(DEFAULT_CHUNKS).clamp(MIN_DEFAULT_CHUNK, MAX_DEFAULT_CHUNK)),
+            None => {
+                Ok(elements.div_ceil(DEFAULT_CHUNKS).clamp(MIN_DEFAULT_CHUNK, MAX_DEFAULT_CHUNK))
+            }
         }
     }
 }
@@ -203,7 +209,12 @@ mod tests {
 
     #[test]
     fn options_of_another_kernel_are_refused_rather_than_passed_over() {
-        for line in ["is-prime --rounds 3", "factor --in-place", "trig-power --low 1", "trig-power --high 9"] {
+        for line in [
+            "is-prime --rounds 3",
+            "factor --in-place",
+            "trig-power --low 1",
+            "trig-power --high 9",
+        ] {
             assert!(matches!(plan(line), Err(UsageError::NotForKernel { .. })), "{line}");
         }
     }
@@ -218,6 +229,9 @@ mod tests {
 
     #[test]
     fn more_rounds_than_a_kernel_counts_are_refused() {
-        assert_eq!(plan("trig-power --rounds 5G"), Err(UsageError::TooManyRounds { rounds: 5_000_000_000 }));
+        assert_eq!(
+            plan("trig-power --rounds 5G"),
+            Err(UsageError::TooManyRounds { rounds: 5_000_000_000 })
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! What a run tells: one JSON object, or a few lines of text.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 use serde::Serialize;
@@ -77,14 +79,22 @@ impl fmt::Display for Report {
                 writeln!(f, "primes   {} of {}", Grouped(primes), Grouped(self.elements as u64))?;
             }
             Count::Factors(factors) => {
-                writeln!(f, "factors  {} of {} numbers", Grouped(factors), Grouped(self.elements as u64))?;
+                writeln!(
+                    f,
+                    "factors  {} of {} numbers",
+                    Grouped(factors),
+                    Grouped(self.elements as u64)
+                )?;
             }
             Count::None {} => {
                 writeln!(f, "total    {:?}   (bits {:016x})", self.total, self.total_bits)?;
             }
         }
         let per_element = self.ns_per_element();
-        writeln!(f, "run      {run:.6} s   ({per_element:.2} ns an element; start {start:.6} s, fill {fill:.6} s)")?;
+        writeln!(
+            f,
+            "run      {run:.6} s   ({per_element:.2} ns an element; start {start:.6} s, fill {fill:.6} s)"
+        )?;
         writeln!(
             f,
             "kernel   {} in {}, seed {}; {} elements in {} chunks of {}",

@@ -5,7 +5,7 @@
 //! remark. `OMP_NUM_THREADS` is not read: it speaks of threads inside a process.
 #![forbid(unsafe_code)]
 
-use super::{Bind, PlacementError, PlacementOptions, Places, PuList, Smt};
+use super::{Bind, Pin, PlacementError, PlacementOptions, Places, PuList, Smt};
 
 impl PlacementOptions {
     /// Fills in what is open from the environment: `PINPOOL_WORKERS`, `PINPOOL_BIND` and
@@ -29,12 +29,8 @@ impl PlacementOptions {
         var: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, PlacementError> {
         let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
-        // What an option said about placement is not to be mixed with another program's words.
-        let open = self.bind.is_none() && self.places.is_none() && self.smt.is_none();
         self.ours(&var)?;
-        if open && self.bind.is_none() && self.places.is_none() {
-            self.openmp(&var);
-        }
+        self.openmp(&var);
         if let Some(text) = var("SLURM_CPUS_PER_TASK") {
             match text.trim().parse() {
                 Ok(cpus) if cpus > 0 => self.slurm_cpus = Some(cpus),
@@ -57,35 +53,49 @@ impl PlacementOptions {
             })?;
             self.workers = Some(count);
         }
-        // `--smt` or `--places threads` on the command line must not clash with a variable.
         if let (None, Some(text)) = (&self.bind, var("PINPOOL_BIND")) {
             let bind: Bind = text.parse().map_err(failed("PINPOOL_BIND"))?;
-            let smt = self.smt.is_some_and(|smt| smt != Smt::Off);
-            if !smt || matches!(bind, Bind::Compact | Bind::Scatter) {
+            // An option that goes with some policies only beats a variable that names another.
+            if !self.siblings() || matches!(bind, Bind::Compact | Bind::Scatter) {
                 self.bind = Some(bind);
             }
         }
-        if let (None, None, Some(text)) = (&self.places, self.smt, var("PINPOOL_PLACES")) {
-            self.places = Some(text.parse().map_err(failed("PINPOOL_PLACES"))?);
+        if let (None, Some(text)) = (&self.places, var("PINPOOL_PLACES")) {
+            let places = text.parse().map_err(failed("PINPOOL_PLACES"))?;
+            if self.smt.is_none() && !matches!(self.bind, Some(Bind::None | Bind::List(_))) {
+                self.places = Some(places);
+            }
         }
         Ok(())
     }
 
+    /// Whether `--smt` asks for a policy that knows siblings.
+    fn siblings(&self) -> bool {
+        self.smt.is_some_and(|smt| smt != Smt::Off)
+    }
+
+    /// Each setting that is still open, by itself: `OMP_PLACES` stands beside `--bind spread`.
+    /// Policies that are not OpenMP's leave its variables alone.
     fn openmp(&mut self, var: &impl Fn(&str) -> Option<String>) {
-        if let Some(text) = var("OMP_PROC_BIND") {
+        if self.bind.is_none()
+            && !self.siblings()
+            && let Some(text) = var("OMP_PROC_BIND")
+        {
             // A list is per nesting level, and we are the outermost.
             let word = text.split(',').next().unwrap_or("").trim().to_ascii_lowercase();
             match word.as_str() {
-                "false" => self.bind = Some(Bind::None),
-                // "The policy is the runtime's choice": our default.
-                "true" => {}
+                "false" if self.places.is_none() => self.bind = Some(Bind::None),
+                // "The policy is the runtime's choice": our default. Places that were named here
+                // say that workers are to be bound.
+                "true" | "false" => {}
                 "primary" | "master" => self.bind = Some(Bind::Primary),
                 "close" => self.bind = Some(Bind::Close),
                 "spread" => self.bind = Some(Bind::Spread),
                 _ => self.remark("OMP_PROC_BIND", &text),
             }
         }
-        if self.bind == Some(Bind::None) {
+        let theirs = matches!(self.bind, None | Some(Bind::Close | Bind::Spread | Bind::Primary));
+        if !theirs || self.smt.is_some() || self.places.is_some() {
             return;
         }
         if let Some(text) = var("OMP_PLACES") {
@@ -93,9 +103,9 @@ impl PlacementOptions {
                 Ok(places) => self.places = Some(places),
                 Err(_) => self.remark("OMP_PLACES", &text),
             }
-        }
-        if self.places.is_none()
-            && self.bind.is_none()
+        } else if self.bind.is_none()
+            && self.pin == Pin::Pu
+            && self.kind.is_none()
             && let Some(text) = var("GOMP_CPU_AFFINITY")
         {
             match PuList::gomp(&text) {

@@ -3,7 +3,7 @@
 
 use crate::topology::ListError;
 
-use super::{Bind, WORKERS_LIMIT};
+use super::WORKERS_LIMIT;
 
 /// Why what was asked for cannot be placed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum PlacementError {
         /// What the places are: usable cores, PUs, entries.
         unit: &'static str,
         /// The policy.
-        bind: Bind,
+        bind: String,
         /// Why there are no more places.
         reason: String,
     },
@@ -69,7 +69,7 @@ pub enum PlacementError {
         /// The value of `--smt`.
         smt: super::Smt,
         /// The policy.
-        bind: Bind,
+        bind: String,
     },
     /// Two options that exclude each other.
     #[error("{first} and {second} exclude each other; leave one out")]

@@ -7,7 +7,8 @@
 
 use super::places::{self, Place, Usable, of_core, usable};
 use super::{
-    Bind, PlacementError, PlacementOptions, Places, Plan, PuList, Smt, WORKERS_LIMIT, WorkerPlace,
+    Bind, Pin, PlacementError, PlacementOptions, Places, Plan, PuList, Smt, WORKERS_LIMIT,
+    WorkerPlace,
 };
 use crate::topology::Topology;
 
@@ -87,15 +88,29 @@ fn chosen_bind(options: &PlacementOptions) -> Result<Bind, PlacementError> {
     {
         return Err(PlacementError::SmtAndPlaces { places: places.to_string() });
     }
+    let bind = match &options.bind {
+        Some(bind) => bind.clone(),
+        // Whoever names siblings means a policy that knows them.
+        None if options.smt.is_some_and(|smt| smt != Smt::Off) => Bind::Compact,
+        None => Bind::default(),
+    };
     let siblings = options.smt.filter(|smt| *smt != Smt::Off);
-    match (siblings, &options.bind) {
-        (_, None) if siblings.is_some() => Ok(Bind::Compact),
-        (None, bind) => Ok(bind.clone().unwrap_or_default()),
-        (Some(_), Some(bind @ (Bind::Compact | Bind::Scatter))) => Ok(bind.clone()),
-        (Some(smt), bind) => {
-            Err(PlacementError::SmtAndBind { smt, bind: bind.clone().unwrap_or_default() })
-        }
+    if let (Some(smt), false) = (siblings, matches!(bind, Bind::Compact | Bind::Scatter)) {
+        return Err(PlacementError::SmtAndBind { smt, bind: bind.to_string() });
     }
+    // An option that would change nothing is a misunderstanding.
+    let first = match bind {
+        Bind::None => "--bind none",
+        Bind::List(_) => "--bind list",
+        _ => return Ok(bind),
+    };
+    let second = match options {
+        PlacementOptions { places: Some(_), .. } => "--places",
+        PlacementOptions { pin: Pin::Core, .. } => "--pin core",
+        PlacementOptions { kind: Some(_), .. } => "--kind",
+        _ => return Ok(bind),
+    };
+    Err(PlacementError::Exclusive { first, second })
 }
 
 /// The entries of a list; every PU must be allowed.
@@ -290,7 +305,7 @@ fn picks(
                     workers: count,
                     places: slots.len(),
                     unit,
-                    bind: bind.clone(),
+                    bind: bind.to_string(),
                     reason: reason(topology, options, bind, cores),
                 });
             }

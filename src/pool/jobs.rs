@@ -421,13 +421,21 @@ impl Jobs {
         }
     }
 
-    /// Chunks of a job that came to their end so far.
-    pub(crate) fn progress(&self, ticket: &Ticket) -> u64 {
+    /// Chunks of all jobs in flight: those that came to their end, and all.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let inner = self.lock();
+        let jobs = inner.active.iter().enumerate();
+        jobs.filter_map(|(slot, job)| Some((slot, job.as_ref()?)))
+            .map(|(slot, job)| (self.progress_of(slot, job.epoch), job.desc.head.chunks))
+            .fold((0, 0), |sum, job| (sum.0 + job.0, sum.1 + job.1))
+    }
+
+    fn progress_of(&self, slot: usize, epoch: u64) -> u64 {
         (0..self.control.workers())
             .map(|w| {
-                let tally = self.control.tally(ticket.slot, w);
+                let tally = self.control.tally(slot, w);
                 let over = tally.over.load(Ordering::Acquire);
-                if tally.epoch.load(Ordering::Acquire) == ticket.epoch { over } else { 0 }
+                if tally.epoch.load(Ordering::Acquire) == epoch { over } else { 0 }
             })
             .sum()
     }

@@ -253,6 +253,13 @@ impl Pool {
         self.job().stream(stream)
     }
 
+    /// How far the jobs in flight are: for a progress bar, from another thread.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let (done, chunks) = self.jobs.progress();
+        Progress { done, chunks }
+    }
+
     /// Stops all jobs in flight: each ends with [`JobError::Cancelled`], after the chunks that
     /// are in progress. From another thread, or a signal's.
     pub fn cancel_all(&self) {
@@ -278,6 +285,22 @@ impl Pool {
     fn check_alive(&self) -> std::result::Result<(), JobError> {
         if self.is_fork() { Err(JobError::Forked) } else { Ok(()) }
     }
+}
+
+/// Several threads may submit jobs to one pool, and watch them.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Pool>();
+};
+
+/// How far the jobs in flight are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Chunks that came to their end.
+    pub done: u64,
+    /// Chunks of all jobs in flight; 0 where there is none.
+    pub chunks: u64,
 }
 
 /// Where a worker is.

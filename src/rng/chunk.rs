@@ -2,10 +2,10 @@
 
 use std::convert::Infallible;
 
+use pinpool_kernels::Lanes;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::jump::{self, NEXT_LANE, State};
-use super::lanes::Lanes;
+use super::jump::{State, next_lane};
 use super::rand_core::{Rng as _, TryRng};
 use super::{Streams, generator, unit_f64};
 
@@ -84,12 +84,30 @@ impl ChunkRng {
         self.lanes().fill_range_u64(low, high, out.as_mut());
     }
 
+    /// Fills `out` with numbers in [0, 1), multiples of 2^-24.
+    pub fn fill_uniform_f32<A: AsMut<[f32]> + ?Sized>(&mut self, out: &mut A) {
+        self.lanes().fill_uniform_f32(out.as_mut());
+    }
+
+    /// Fills `out` with numbers in [`low`, `high`).
+    ///
+    /// # Panics
+    /// Unless `low` is below `high` and the distance is finite.
+    pub fn fill_range_f64<A: AsMut<[f64]> + ?Sized>(&mut self, low: f64, high: f64, out: &mut A) {
+        self.lanes().fill_range_f64(low, high, out.as_mut());
+    }
+
+    /// Fills `out` with standard normal numbers.
+    pub fn fill_normal<A: AsMut<[f64]> + ?Sized>(&mut self, out: &mut A) {
+        self.lanes().fill_normal(out.as_mut());
+    }
+
     fn lanes(&mut self) -> &mut Lanes {
         let start = self.start;
         self.lanes.get_or_insert_with(|| {
             let mut state = start;
             Lanes::new(std::array::from_fn(|_| {
-                state = jump::jump(state, &NEXT_LANE);
+                state = next_lane(state);
                 state
             }))
         })
@@ -155,6 +173,25 @@ mod tests {
         assert!(out.iter().all(|x| (10..17).contains(x)));
         rng.fill_range(u64::MAX - 1, u64::MAX, &mut out);
         assert!(out.iter().all(|&x| x == u64::MAX - 1));
+    }
+
+    #[test]
+    fn every_fill_takes_the_draws_of_its_own_lanes() {
+        let streams = Streams::new(9);
+        let rng = || ChunkRng::new(&streams, 1, 2);
+        let (mut words, mut unit, mut single) = ([0; 100], [0.0; 100], [0.0f32; 100]);
+        let (mut range, mut normal) = ([0.0; 100], [0.0; 100]);
+        rng().fill_u64(&mut words);
+        rng().fill_uniform(&mut unit);
+        rng().fill_uniform_f32(&mut single);
+        rng().fill_range_f64(-1.0, 3.0, &mut range);
+        rng().fill_normal(&mut normal);
+        for i in 0..100 {
+            assert_eq!(unit[i], unit_f64(words[i]));
+            assert_eq!(single[i], (words[i] >> 40) as f32 / (1u32 << 24) as f32);
+            assert_eq!(range[i], unit[i].mul_add(4.0, -1.0));
+            assert_eq!(normal[i] < 0.0, unit[i] < 0.5);
+        }
     }
 
     #[test]

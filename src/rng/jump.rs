@@ -25,7 +25,7 @@ const P: Poly =
 static POWERS: [Poly; 256] = powers();
 
 /// x^(2^64): the distance from a lane to the next.
-pub(super) const NEXT_LANE: Poly = powers()[64];
+const NEXT_LANE: Poly = powers()[64];
 
 /// x^(2^128): the distance from a chunk to the next; the reference's JUMP.
 pub(super) const NEXT_CHUNK: Poly = powers()[128];
@@ -36,19 +36,57 @@ pub(super) fn jump_by(state: State, n: [u64; 4]) -> State {
 }
 
 /// The state x^n(state), that is n steps later, for `poly` = x^n modulo P.
-pub(super) fn jump(mut state: State, poly: &Poly) -> State {
+pub(super) const fn jump(mut state: State, poly: &Poly) -> State {
     let mut sum = [0; 4];
-    for &word in poly {
-        for k in 0..64 {
-            // A mask, not a branch: half of the bits are set, and no predictor knows which.
-            let mask = 0u64.wrapping_sub((word >> k) & 1);
-            for (sum, state) in sum.iter_mut().zip(state) {
-                *sum ^= state & mask;
-            }
-            state = step(state);
+    let mut k = 0;
+    while k < 256 {
+        // A mask, not a branch: half of the bits are set, and no predictor knows which.
+        let mask = 0u64.wrapping_sub((poly[k / 64] >> (k % 64)) & 1);
+        sum = add(sum, [state[0] & mask, state[1] & mask, state[2] & mask, state[3] & mask]);
+        state = step(state);
+        k += 1;
+    }
+    sum
+}
+
+/// The state one lane later: [`NEXT_LANE`] by a table, for it is done eight times for each chunk
+/// that is filled.
+pub(super) fn next_lane(state: State) -> State {
+    let mut sum = [0; 4];
+    for (word, table) in state.into_iter().zip(&LANE_TABLE) {
+        for (nibble, images) in table.iter().enumerate() {
+            sum = add(sum, images[(word >> (4 * nibble)) as usize & 15]);
         }
     }
     sum
+}
+
+/// The images under [`NEXT_LANE`] of the 16 values of each of the 16 nibbles of each word: 32 KiB.
+static LANE_TABLE: [[[State; 16]; 16]; 4] = lane_table();
+
+const fn lane_table() -> [[[State; 16]; 16]; 4] {
+    let mut table = [[[[0; 4]; 16]; 16]; 4];
+    let mut bit = 0;
+    while bit < 256 {
+        let mut unit = [0; 4];
+        unit[bit / 64] = 1 << (bit % 64);
+        let image = jump(unit, &NEXT_LANE);
+        let mut value = 0;
+        while value < 16 {
+            if value & (1 << (bit % 4)) != 0 {
+                let entry = &mut table[bit / 64][bit % 64 / 4][value];
+                *entry = add(*entry, image);
+            }
+            value += 1;
+        }
+        bit += 1;
+    }
+    table
+}
+
+/// The sum of two states, or of two polynomials, over GF(2).
+const fn add(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
+    [a[0] ^ b[0], a[1] ^ b[1], a[2] ^ b[2], a[3] ^ b[3]]
 }
 
 /// One step of the generator, its output left aside.
@@ -93,7 +131,7 @@ const fn square(a: Poly) -> Poly {
         upper = times_x(upper);
         k += 1;
     }
-    [upper[0] ^ lower[0], upper[1] ^ lower[1], upper[2] ^ lower[2], upper[3] ^ lower[3]]
+    add(upper, lower)
 }
 
 /// The 32 bits of `a` at the even places.
@@ -131,12 +169,7 @@ mod tests {
         for k in (0..256).rev() {
             product = times_x(product);
             let mask = 0u64.wrapping_sub((a[k / 64] >> (k % 64)) & 1);
-            product = [
-                product[0] ^ (b[0] & mask),
-                product[1] ^ (b[1] & mask),
-                product[2] ^ (b[2] & mask),
-                product[3] ^ (b[3] & mask),
-            ];
+            product = add(product, b.map(|word| word & mask));
         }
         product
     }
@@ -252,6 +285,11 @@ mod tests {
                 total = sum(total, [1, 0, 0, 0]).0;
             }
             prop_assert_eq!(jump_by(jump_by(state, a), b), jump_by(state, total));
+        }
+
+        #[test]
+        fn the_table_jumps_to_the_next_lane(state: [u64; 4]) {
+            prop_assert_eq!(next_lane(state), jump(state, &NEXT_LANE));
         }
 
         #[test]

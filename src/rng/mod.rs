@@ -12,7 +12,6 @@
 
 mod chunk;
 mod jump;
-mod lanes;
 mod worker;
 
 pub use chunk::ChunkRng;

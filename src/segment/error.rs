@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::memory::human;
 use crate::npy::NpyError;
 
 /// Why a shared array could not be made.
@@ -19,9 +20,16 @@ pub enum CreateError {
         /// Bytes of one element.
         item_bytes: usize,
     },
+    /// More axes than an NPY header can hold for numpy.
+    #[error("{axes} axes asked for, an NPY array has at most 64; make fewer, longer axes")]
+    Rank {
+        /// Axes asked for.
+        axes: usize,
+    },
     /// The file system has not enough room.
     #[error(
-        "{asked} bytes asked for, {free} free in {place}; use a file-backed array on a larger disk, a smaller array, or make room there (mount -o remount,size=… for /dev/shm)"
+        "{} asked for, {} free in {place}; use a file-backed array on a larger disk, a smaller array, or make room there (mount -o remount,size=… for /dev/shm)",
+        human(*asked), human(*free)
     )]
     NoSpace {
         /// Bytes asked for.
@@ -33,7 +41,8 @@ pub enum CreateError {
     },
     /// The machine or a cgroup has not enough memory.
     #[error(
-        "{asked} bytes of memory asked for, {free} free under the limit of {limit}; use a file-backed array, a smaller one, or raise that limit"
+        "{} of memory asked for, {} free under the limit of {limit}; use a file-backed array, a smaller one, or raise that limit",
+        human(*asked), human(*free)
     )]
     NoMemory {
         /// Bytes asked for.
@@ -153,7 +162,7 @@ pub enum AttachError {
     },
     /// There is no room for the parts of the file that were never written.
     #[error(
-        "'{name}' has holes and its file system has no room to fill them; copy the file to a larger disk, or open it read-only"
+        "'{name}' has holes and its file system has no room to fill them; make room there, or copy it to a larger disk"
     )]
     NoSpace {
         /// The file.

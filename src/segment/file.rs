@@ -71,9 +71,7 @@ impl Segment {
             return Err(AttachError::NotRegular { name });
         }
         let len = super::mappable_len(&stat, &name)?;
-        if writable {
-            super::fill_holes(&fd, &stat, &name)?;
-        }
+        super::fill_holes(&fd, &stat, &name, writable)?;
         let map_error = error("map");
         Self::map(fd, len, writable, Kind::File(path.to_owned())).map_err(map_error)
     }

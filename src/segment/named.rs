@@ -162,9 +162,7 @@ impl Segment {
         let stat = mem::stat(&fd).map_err(error("examine"))?;
         check_attach(&stat, &name)?;
         let len = super::mappable_len(&stat, &name)?;
-        if writable {
-            super::fill_holes(&fd, &stat, &name)?;
-        }
+        super::fill_holes(&fd, &stat, &name, writable)?;
         let named = Named { name: name.clone(), created: false, persist: AtomicBool::new(false) };
         let map_error = error("map");
         Self::map(fd, len, writable, Kind::Named(named)).map_err(map_error)
@@ -256,7 +254,7 @@ pub(super) fn check_attach(stat: &mem::Stat, name: &str) -> Result<(), AttachErr
     } else if stat.st_mode & 0o077 != 0 {
         Err(AttachError::Mode { name: name(), mode: stat.st_mode & 0o7777 })
     } else if stat.st_nlink != 1 {
-        Err(AttachError::Links { name: name(), links: stat.st_nlink as u64 })
+        Err(AttachError::Links { name: name(), links: mem::links(stat) })
     } else {
         Ok(())
     }

@@ -14,17 +14,17 @@
 //! Called by `named` and by the public `segments`.
 #![forbid(unsafe_code)]
 
-use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::named::{check_attach, check_name};
+pub(crate) use super::record::Record;
 use crate::sys::mem;
 
 const SHM: &str = "/dev/shm";
@@ -34,8 +34,9 @@ const NEW_RECORD: &str = ".new";
 const MAX_RECORD_BYTES: usize = 1024;
 
 /// How often and how long one waits for the directory's lock, which nobody keeps.
-const LOCK_TRIES: u32 = 1000;
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_micros(50);
+const LOCK_LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// The directory that named segments are in.
 #[derive(Debug)]
@@ -43,17 +44,6 @@ pub(crate) struct Registry {
     shm: OwnedFd,
     shm_path: String,
     user: u32,
-}
-
-/// What is known of one named segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) name: String,
-    /// Device and inode; `None` while it is being made.
-    pub(crate) identity: Option<(u64, u64)>,
-    /// Who made it; for people only, since a pid is not an identity.
-    pub(crate) pid: u32,
-    pub(crate) persist: bool,
 }
 
 /// What the collector finds a recorded segment to be.
@@ -116,7 +106,7 @@ impl Registry {
     pub(crate) fn lock_existing(&self) -> io::Result<Vec<Locked<'_>>> {
         let mut all = Vec::new();
         for name in self.candidates()? {
-            if let Some(dir) = self.open_own(&name)?
+            if let Found::Ours(dir) = self.open_own(&name)?
                 && let Some(locked) = self.lock_directory(name, dir)?
             {
                 all.push(locked);
@@ -140,21 +130,29 @@ impl Registry {
     /// The first directory that is ours, or a new one under a name that is free.
     fn own_directory(&self) -> io::Result<(String, OwnedFd)> {
         let base = self.base_name();
-        for name in [base.clone()].into_iter().chain(self.candidates()?) {
-            if name == base {
-                make_directory(&self.shm, &name)?;
-            }
-            if let Some(dir) = self.open_own(&name)? {
-                return Ok((name, dir));
+        loop {
+            make_directory(&self.shm, &base)?;
+            match self.open_own(&base)? {
+                Found::Ours(dir) => return Ok((base, dir)),
+                // Another process found it empty and removed it in between.
+                Found::Nothing => {}
+                Found::Foreign => break,
             }
         }
         // Somebody else has our name: take one that he cannot have guessed.
+        for name in self.candidates()? {
+            if let Found::Ours(dir) = self.open_own(&name)? {
+                return Ok((name, dir));
+            }
+        }
         let mut random = [0u8; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
         let name = format!("{base}-{:016x}", u64::from_le_bytes(random));
         make_directory(&self.shm, &name)?;
-        let dir = self.open_own(&name)?.ok_or(io::ErrorKind::PermissionDenied)?;
-        Ok((name, dir))
+        match self.open_own(&name)? {
+            Found::Ours(dir) => Ok((name, dir)),
+            Found::Nothing | Found::Foreign => Err(io::ErrorKind::PermissionDenied.into()),
+        }
     }
 
     /// Names that a directory of ours can have, as far as they are there.
@@ -168,31 +166,40 @@ impl Registry {
     }
 
     /// Opens a directory if it is one, ours and closed to all others.
-    fn open_own(&self, name: &str) -> io::Result<Option<OwnedFd>> {
+    fn open_own(&self, name: &str) -> io::Result<Found> {
         let dir = match mem::open_at(&self.shm, name, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(dir) => dir,
             Err(error) => {
-                let foreign = [libc::ENOENT, libc::ENOTDIR, libc::ELOOP, libc::EACCES];
-                let errno = error.raw_os_error().unwrap_or(0);
-                return if foreign.contains(&errno) { Ok(None) } else { Err(error) };
+                return match error.raw_os_error() {
+                    Some(libc::ENOENT) => Ok(Found::Nothing),
+                    Some(libc::ENOTDIR | libc::ELOOP | libc::EACCES) => Ok(Found::Foreign),
+                    _ => Err(error),
+                };
             }
         };
         let stat = mem::stat(&dir)?;
         let ours =
             mem::is_directory(&stat) && stat.st_uid == self.user && stat.st_mode & 0o077 == 0;
-        Ok(ours.then_some(dir))
+        Ok(if ours { Found::Ours(dir) } else { Found::Foreign })
     }
 
     /// Takes a directory's lock. `None`: it was removed while we waited.
     fn lock_directory(&self, dir_name: String, dir: OwnedFd) -> io::Result<Option<Locked<'_>>> {
-        for _ in 0..LOCK_TRIES {
+        let start = Instant::now();
+        let mut pause = LOCK_PAUSE;
+        while start.elapsed() < LOCK_PATIENCE {
             if mem::try_lock_exclusive(&dir)? {
                 let identity = mem::identity(&mem::stat(&dir)?);
                 let now = mem::stat_at(&self.shm, &dir_name)?;
                 let same = now.is_some_and(|stat| mem::identity(&stat) == identity);
-                return Ok(same.then_some(Locked { registry: self, dir_name, dir }));
+                if !same {
+                    // Not a `Locked` yet: dropping one removes what now has the name.
+                    return Ok(None);
+                }
+                return Ok(Some(Locked { registry: self, dir_name, dir }));
             }
-            thread::sleep(LOCK_PAUSE);
+            thread::sleep(pause);
+            pause = LOCK_LONGEST_PAUSE.min(pause * 2);
         }
         Err(io::Error::new(
             io::ErrorKind::TimedOut,
@@ -202,6 +209,14 @@ impl Registry {
             ),
         ))
     }
+}
+
+/// What has the name of a directory of records.
+enum Found {
+    Ours(OwnedFd),
+    Nothing,
+    /// Somebody else's, no directory, or open to others.
+    Foreign,
 }
 
 /// The directory of records, locked; given back, and removed if it is empty, on drop.
@@ -314,44 +329,6 @@ impl Drop for Locked<'_> {
         let _ =
             rustix::fs::unlinkat(&self.registry.shm, self.dir_name.as_str(), AtFlags::REMOVEDIR);
         mem::unlock(&self.dir);
-    }
-}
-
-impl Record {
-    /// Said before the object is made.
-    pub(crate) fn intent(name: &str) -> Self {
-        Self { name: name.to_owned(), identity: None, pid: std::process::id(), persist: false }
-    }
-
-    /// Said of an object that is there.
-    pub(crate) fn of(name: &str, stat: &mem::Stat, persist: bool) -> Self {
-        Self { identity: Some(mem::identity(stat)), persist, ..Self::intent(name) }
-    }
-
-    fn to_text(&self) -> String {
-        let mut text = format!("pinpool-segment 1\nname {}\npid {}\n", self.name, self.pid);
-        if let Some((device, inode)) = self.identity {
-            write!(text, "device {device}\ninode {inode}\n").expect("a String takes any text");
-        }
-        writeln!(text, "persist {}", u8::from(self.persist)).expect("a String takes any text");
-        text
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("pinpool-segment 1\n")?;
-        let field =
-            |key: &str| rest.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-        let number = |key: &str| field(key).and_then(|text| text.parse::<u64>().ok());
-        Some(Self {
-            name: field("name")?.to_owned(),
-            identity: number("device").zip(number("inode")),
-            pid: field("pid")?.parse().ok()?,
-            persist: match field("persist")? {
-                "0" => false,
-                "1" => true,
-                _ => return None,
-            },
-        })
     }
 }
 

@@ -121,15 +121,21 @@ pub(crate) fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
+/// How many names a file has.
+#[allow(clippy::unnecessary_cast, reason = "it is a u32 on aarch64")]
+pub(crate) fn links(stat: &Stat) -> u64 {
+    stat.st_nlink as u64
+}
+
 /// Length in bytes; a negative one, which no kernel reports, is 0.
 pub(crate) fn file_len(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-/// Whether the file has fewer blocks than its length needs, so that a store may need a new one.
-pub(crate) fn has_holes(stat: &Stat) -> bool {
+/// Bytes of a file that have no block yet, so that a store may have to find one.
+pub(crate) fn hole_bytes(stat: &Stat) -> u64 {
     let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
-    blocks.saturating_mul(512) < file_len(stat)
+    file_len(stat).saturating_sub(blocks.saturating_mul(512))
 }
 
 /// Opens a name in a directory: no link followed, no wait for a FIFO's other end, closed on exec.

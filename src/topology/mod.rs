@@ -13,17 +13,22 @@
 #![forbid(unsafe_code)]
 
 mod cpulist;
+mod draw;
 mod groups;
+mod json;
 mod limits;
 mod order;
 mod read;
 mod snapshot;
+mod svg;
 mod synthetic;
+mod tree;
 
 pub use cpulist::{ListError, PU_LIMIT, PuSet};
 pub(crate) use cpulist::{number, ordered, shown};
 pub use limits::Limits;
 pub(crate) use order::{Rank, ranks};
+pub(crate) use snapshot::Snapshot;
 pub use synthetic::SyntheticError;
 
 use std::path::{Path, PathBuf};

@@ -20,30 +20,30 @@ const ENTRY_LIMIT: usize = 1 << 17;
 
 /// A root directory that `sys` and `proc` are read under.
 #[derive(Debug)]
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     root: PathBuf,
     /// Held open where it is not the running machine.
     inside: Option<File>,
 }
 
 impl Snapshot {
-    pub(super) fn open(root: &Path) -> std::io::Result<Self> {
+    pub(crate) fn open(root: &Path) -> std::io::Result<Self> {
         let live = root.canonicalize()? == Path::new("/");
         let inside = if live { None } else { Some(File::open(root)?) };
         Ok(Self { root: root.to_path_buf(), inside })
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// The path as the user would have to type it.
-    pub(super) fn full(&self, path: &str) -> PathBuf {
+    pub(crate) fn full(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
     /// The first bytes of a regular file.
-    pub(super) fn read(&self, path: &str) -> Option<Vec<u8>> {
+    pub(crate) fn read(&self, path: &str) -> Option<Vec<u8>> {
         let file = self.open_file(path)?;
         if !file.metadata().ok()?.is_file() {
             return None;
@@ -54,12 +54,12 @@ impl Snapshot {
     }
 
     /// A file that holds one small number, which may be negative.
-    pub(super) fn read_number(&self, path: &str) -> Option<i64> {
+    pub(crate) fn read_number(&self, path: &str) -> Option<i64> {
         std::str::from_utf8(super::cpulist::trim(&self.read(path)?)).ok()?.parse().ok()
     }
 
     /// Numbers N for which the directory holds an entry `<prefix>N`, ascending.
-    pub(super) fn numbered(&self, dir: &str, prefix: &str, limit: usize) -> Vec<usize> {
+    pub(crate) fn numbered(&self, dir: &str, prefix: &str, limit: usize) -> Vec<usize> {
         let mut numbers: Vec<usize> = self
             .names(dir)
             .iter()

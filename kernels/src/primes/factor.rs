@@ -62,6 +62,15 @@ impl Factors {
         ((self.exponents[i / 8] >> (8 * (i % 8))) & 0xff) as u32
     }
 
+    /// Adds `p^exponent` at the end; p is above all that are there, and `len` counts them.
+    #[inline]
+    pub(super) fn append(&mut self, len: &mut u8, p: u64, exponent: u32) {
+        let i = usize::from(*len);
+        self.primes[i] = p;
+        self.exponents[i / 8] |= u64::from(exponent) << (8 * (i % 8));
+        *len += 1;
+    }
+
     /// Adds `p^exponent`, keeping the primes in order. Its callers divide what they add out of a
     /// u64, so that neither the 15 places nor an exponent's byte can overflow.
     pub(super) fn push(&mut self, p: u64, exponent: u32) {
@@ -100,7 +109,8 @@ pub(super) const TRIAL_PRIMES: [u64; 53] = {
     primes
 };
 
-const TRIAL_DIVISORS: [Divisor; 53] = {
+/// The divisors for [`TRIAL_PRIMES`].
+pub(super) const TRIAL_DIVISORS: [Divisor; 53] = {
     let mut all = [Divisor::new(3); 53];
     let mut i = 0;
     while i < 53 {

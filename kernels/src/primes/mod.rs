@@ -23,7 +23,23 @@
 //! the scalar multiplier). All answers are exact, so they are the same on every instruction set.
 
 mod arithmetic;
+mod batch;
+#[cfg(target_arch = "x86_64")]
+mod batch_avx512;
+#[cfg(target_arch = "x86_64")]
+mod ecm_avx512;
+#[cfg(target_arch = "x86_64")]
+mod ecm_plan;
 mod factor;
+#[cfg(target_arch = "x86_64")]
+mod factor_avx512;
+#[cfg(target_arch = "x86_64")]
+mod hart_avx512;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+#[cfg(target_arch = "x86_64")]
+mod ifma_tests;
+mod interleaved;
 mod is_prime;
 mod lucas;
 mod montgomery;
@@ -61,9 +77,7 @@ pub fn is_prime(n: u64) -> bool {
 /// When the slices differ in length.
 pub fn is_prime_slice(n: &[u64], out: &mut [u8]) {
     assert_eq!(n.len(), out.len(), "is_prime_slice needs one output byte for each number");
-    for (&n, out) in n.iter().zip(out) {
-        *out = u8::from(is_prime(n));
-    }
+    batch::is_prime_slice(crate::isa::current(), n, out);
 }
 
 /// Sets bit `i % 64` of `out[i / 64]` where `n[i]` is prime and clears it where not; the bits of
@@ -93,7 +107,5 @@ pub fn is_prime_bitmap(n: &[u64], out: &mut [u64]) {
 /// When the slices differ in length.
 pub fn factor_slice(n: &[u64], out: &mut [Factors]) {
     assert_eq!(n.len(), out.len(), "factor_slice needs one result for each number");
-    for (&n, out) in n.iter().zip(out) {
-        *out = factor(n);
-    }
+    batch::factor_slice(crate::isa::current(), n, out);
 }
