@@ -106,7 +106,7 @@ fn arrays_that_come_and_go_during_a_storm_hang_nothing() {
             for thread in 0..3u64 {
                 let pool = &pool;
                 s.spawn(move || {
-                    for round in 0..150u64 {
+                    for round in 0..1_500u64 {
                         let mut x = SharedArray::<u64, _>::zeros(600).expect("memory");
                         let each = (x.chunks_mut(8), Param(thread * 1_000 + round));
                         let add = |(mut c, p): (ChunkMut<'_, u64, _>, u64), _: &mut Ctx| {
