@@ -50,6 +50,7 @@ mod reduce;
 pub mod rng;
 mod segment;
 pub mod segments;
+pub mod simulate;
 mod sync;
 mod sys;
 pub mod topology;
