@@ -130,6 +130,13 @@ pub(crate) struct JobLine {
     pub(crate) stop: AtomicU64,
     /// Rises when recovery has freed chunks: scan all words again.
     pub(crate) rescan: AtomicU64,
+    /// How many callers follow the slot's job chunk by chunk; 0: `news` stands still. On the line
+    /// that a worker reads for each chunk anyway, so that it costs nothing while it is 0.
+    pub(crate) watchers: AtomicU64,
+    /// Futex word: rises with each chunk's end and the job's.
+    pub(crate) news: AtomicU32,
+    /// How many callers sleep on `news`.
+    pub(crate) sleepers: AtomicU32,
     pub(crate) complete: Complete,
 }
 

@@ -12,9 +12,15 @@
 mod builder;
 mod job;
 mod jobs;
+mod long;
 mod notes;
+mod outcomes;
 mod output;
+mod pending;
 mod results;
+mod running;
+mod scope;
+mod stream;
 mod supervisor;
 mod table;
 
@@ -28,6 +34,12 @@ use ndarray::Ix1;
 pub use builder::{Backend, PoolBuilder};
 pub use job::Job;
 pub use jobs::OnDeath;
+pub use long::{Lists, Strings};
+pub use outcomes::{ChunkError, Outcomes};
+pub use pending::Pending;
+pub use running::Progress;
+pub use scope::{Scope, ScopedJob};
+pub use stream::{Completed, InOrder};
 
 use crate::args::Args;
 use crate::array::SharedArray;
@@ -282,6 +294,16 @@ impl Pool {
         self.jobs.wait(ticket, None);
     }
 
+    /// The caller itself runs the chunks.
+    fn is_serial(&self) -> bool {
+        matches!(self.crew, Crew::Serial(_))
+    }
+
+    /// Stops a job; see [`Pending::cancel`].
+    fn cancel(&self, ticket: &Ticket) {
+        self.jobs.cancel(ticket);
+    }
+
     fn check_alive(&self) -> std::result::Result<(), JobError> {
         if self.is_fork() { Err(JobError::Forked) } else { Ok(()) }
     }
@@ -292,16 +314,6 @@ const _: () = {
     const fn is_shared<T: Send + Sync>() {}
     is_shared::<Pool>();
 };
-
-/// How far the jobs in flight are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Chunks that came to their end.
-    pub done: u64,
-    /// Chunks of all jobs in flight; 0 where there is none.
-    pub chunks: u64,
-}
 
 /// Where a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
