@@ -244,9 +244,12 @@ fn one_curve(group: &[Open]) -> [Option<u64>; LANES] {
         let entry = group[lane % group.len()];
         n[lane] = entry.n;
         let spare = lane / group.len();
-        // Spare lanes take curves from the end of the list.
-        let curve = if spare == 0 { entry.curves as usize } else { CURVES.len() - spare };
-        curves[lane] = CURVES[curve.max(0) % CURVES.len()];
+        // Spare lanes take curves from the end of the list, and go round it.
+        let curve = match spare.checked_sub(1) {
+            None => entry.curves as usize,
+            Some(spare) => CURVES.len() - 1 - spare % CURVES.len(),
+        };
+        curves[lane] = CURVES[curve % CURVES.len()];
     }
     let mut vectors = [_mm512_setzero_si512(); VECTORS];
     for (vector, n) in vectors.iter_mut().zip(n.as_chunks::<8>().0) {
