@@ -1,2 +1,7 @@
-//! The program `pinpool`.
-fn main() {}
+//! The program `pinpool`: parse, run, exit status.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

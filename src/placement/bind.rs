@@ -4,8 +4,6 @@
 //! The kernel silently intersects a mask with the cpuset, so every change is read back; only an
 //! empty intersection is an error of its own. Called by a worker at its start.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the worker's start calls it"))]
-
 use crate::topology::{PU_LIMIT, PuSet};
 
 /// What `core_affinity` can name.

@@ -33,7 +33,7 @@ use crate::topology::Topology;
 pub use crate::topology::CoreKind;
 
 /// No pool has more workers.
-pub const WORKERS_LIMIT: usize = 4096;
+pub const WORKERS_LIMIT: usize = crate::config::MAX_WORKERS;
 
 /// Where each worker goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

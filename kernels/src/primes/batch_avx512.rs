@@ -1,0 +1,451 @@
+//! `is_prime` over a slice with AVX-512 IFMA.
+//!
+//! ```text
+//! numbers -> odd ones -> not divisible by 3..13 -> not by 17..61 -> base 2, by size -> Lucas
+//!                                      large ones also: not by 67..251 /
+//! ```
+//! Every arrow packs the survivors, each with its index, so that the next stage works on full
+//! vectors. The last two stages wait in queues until several vectors are there.
+
+use std::arch::x86_64::*;
+
+use super::factor::TRIAL_DIVISORS;
+use super::ifma::{ONE_LIMB_LIMIT, Pair, set};
+use super::ifma_tests::{CLASS, CLASSES, Passed, base_2_one, base_2_two, lucas_one, lucas_two};
+use super::is_prime::{DECIDED_BELOW, Divisor, SMALL_DIVISORS, is_small_prime};
+
+/// Numbers that go through the filters together; the buffers stay in the L1 cache.
+const BLOCK_LEN: usize = 1024;
+
+/// Numbers between two emptyings of all queues: indices in the queues are 32 bits wide.
+const CHUNK_LEN: usize = 1 << 24;
+
+/// Vectors in flight in each test, as measured on Zen 5.
+const BASE_2_ONE_VECTORS: usize = 8;
+const BASE_2_TWO_VECTORS: usize = 6;
+const LUCAS_ONE_VECTORS: usize = 6;
+const LUCAS_TWO_VECTORS: usize = 4;
+
+/// Room in a queue: the most vectors in flight, one more vector pushed, and one of slack for
+/// storing whole vectors.
+const QUEUE_LEN: usize = 8 * 10;
+
+/// How many of [`SMALL_DIVISORS`] the first filter takes.
+const FIRST_DIVISORS: usize = 5;
+
+/// The divisors from 67 on: they pay only for numbers of two limbs, where base 2 costs more.
+const LARGE_DIVISORS: &[Divisor] = TRIAL_DIVISORS.split_at(SMALL_DIVISORS.len()).1;
+
+/// See [`super::is_prime_slice`].
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+pub(super) fn is_prime_slice(n: &[u64], out: &mut [u8]) {
+    for (n, out) in n.chunks(CHUNK_LEN).zip(out.chunks_mut(CHUNK_LEN)) {
+        out.fill(0);
+        let mut pipeline = Pipeline::new(out);
+        for (i, block) in n.chunks(BLOCK_LEN).enumerate() {
+            pipeline.filter(block, (i * BLOCK_LEN) as u32);
+        }
+        pipeline.finish();
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(from: &[u64; 8]) -> __m512i {
+    // SAFETY: the reference covers the 64 bytes that are read; no alignment is asked for.
+    unsafe { _mm512_loadu_epi64(from.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(to: &mut [u64; 8], value: __m512i) {
+    // SAFETY: the reference covers the 64 bytes that are written; no alignment is asked for.
+    unsafe { _mm512_storeu_epi64(to.as_mut_ptr().cast(), value) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn load_index(from: &[u32; 8]) -> __m256i {
+    // SAFETY: the reference covers the 32 bytes that are read; no alignment is asked for.
+    unsafe { _mm256_loadu_epi32(from.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn store_index(to: &mut [u32; 8], value: __m256i) {
+    // SAFETY: the reference covers the 32 bytes that are written; no alignment is asked for.
+    unsafe { _mm256_storeu_epi32(to.as_mut_ptr().cast(), value) }
+}
+
+/// Numbers with their indices, packed.
+#[derive(Debug)]
+struct Packed<const LEN: usize> {
+    n: [u64; LEN],
+    index: [u32; LEN],
+    len: usize,
+}
+
+impl<const LEN: usize> Packed<LEN> {
+    fn new() -> Packed<LEN> {
+        Packed { n: [0; LEN], index: [0; LEN], len: 0 }
+    }
+
+    /// Appends the lanes of `mask`; up to seven places past the new end are overwritten.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    fn push(&mut self, mask: u8, n: __m512i, index: __m256i) {
+        let at = self.len;
+        store(place(&mut self.n, at), _mm512_maskz_compress_epi64(mask, n));
+        store_index(place(&mut self.index, at), _mm256_maskz_compress_epi32(mask, index));
+        self.len = at + mask.count_ones() as usize;
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    fn get(&mut self, at: usize) -> (__m512i, __m256i) {
+        (load(place(&mut self.n, at)), load_index(place(&mut self.index, at)))
+    }
+
+    /// Fills up the last vector with copies of a number, so that no lane holds anything odd.
+    fn pad(&mut self, n: u64) {
+        place(&mut self.n, self.len).fill(n);
+    }
+
+    /// Drops the first `count`.
+    fn drop_front(&mut self, count: usize) {
+        self.n.copy_within(count..self.len, 0);
+        self.index.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
+}
+
+/// The eight elements from `at` on.
+#[inline(always)]
+fn place<T>(all: &mut [T], at: usize) -> &mut [T; 8] {
+    all[at..].first_chunk_mut().expect("buffers end a whole vector after the last element")
+}
+
+/// Survivors of base 2 with the Montgomery form of 1.
+#[derive(Debug)]
+struct Survivors {
+    packed: Packed<QUEUE_LEN>,
+    low: [u64; QUEUE_LEN],
+    high: [u64; QUEUE_LEN],
+}
+
+impl Survivors {
+    fn new() -> Survivors {
+        Survivors { packed: Packed::new(), low: [0; QUEUE_LEN], high: [0; QUEUE_LEN] }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    fn push(&mut self, passed: Passed, n: __m512i, index: __m256i) {
+        let at = self.packed.len;
+        let (low, high) = passed.one;
+        store(place(&mut self.low, at), _mm512_maskz_compress_epi64(passed.mask, low));
+        store(place(&mut self.high, at), _mm512_maskz_compress_epi64(passed.mask, high));
+        self.packed.push(passed.mask, n, index);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    fn one(&mut self, at: usize) -> Pair {
+        (load(place(&mut self.low, at)), load(place(&mut self.high, at)))
+    }
+
+    /// Repeats the first entry up to a whole vector.
+    fn pad(&mut self) {
+        let len = self.packed.len;
+        self.packed.pad(self.packed.n[0]);
+        let (low, high) = (self.low[0], self.high[0]);
+        place(&mut self.low, len).fill(low);
+        place(&mut self.high, len).fill(high);
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        self.low.copy_within(count..self.packed.len, 0);
+        self.high.copy_within(count..self.packed.len, 0);
+        self.packed.drop_front(count);
+    }
+}
+
+/// The buffers between the stages, and the output.
+#[derive(Debug)]
+struct Pipeline<'a> {
+    odd: Packed<{ BLOCK_LEN + 8 }>,
+    rough: Packed<{ BLOCK_LEN + 8 }>,
+    large: Packed<{ BLOCK_LEN + 8 }>,
+    one_limb: Packed<QUEUE_LEN>,
+    two_limbs: [Packed<QUEUE_LEN>; CLASSES],
+    lucas_one: Survivors,
+    lucas_two: Survivors,
+    out: &'a mut [u8],
+}
+
+impl<'a> Pipeline<'a> {
+    fn new(out: &'a mut [u8]) -> Pipeline<'a> {
+        Pipeline {
+            odd: Packed::new(),
+            rough: Packed::new(),
+            large: Packed::new(),
+            one_limb: Packed::new(),
+            two_limbs: std::array::from_fn(|_| Packed::new()),
+            lucas_one: Survivors::new(),
+            lucas_two: Survivors::new(),
+            out,
+        }
+    }
+
+    /// Takes a block through trial division into the queues.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn filter(&mut self, block: &[u64], first_index: u32) {
+        self.keep_odd(block, first_index);
+        self.rough.len = 0;
+        self.large.len = 0;
+        // Zero is divisible by everything, so that the padding falls out.
+        self.odd.pad(0);
+        for at in (0..self.odd.len).step_by(8) {
+            let (n, index) = self.odd.get(at);
+            let mask = !divisible(n, &SMALL_DIVISORS[..FIRST_DIVISORS]);
+            self.rough.push(mask, n, index);
+        }
+        self.rough.pad(0);
+        for at in (0..self.rough.len).step_by(8) {
+            let (n, index) = self.rough.get(at);
+            let mask = !divisible(n, &SMALL_DIVISORS[FIRST_DIVISORS..]);
+            self.enqueue_one_limb(mask, n, index);
+        }
+        self.large.pad(0);
+        for at in (0..self.large.len).step_by(8) {
+            let (n, index) = self.large.get(at);
+            let mask = !divisible(n, LARGE_DIVISORS);
+            if mask != 0 {
+                self.enqueue_two_limbs(mask, n, index);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn keep_odd(&mut self, block: &[u64], first_index: u32) {
+        self.odd.len = 0;
+        let mut index = _mm256_add_epi32(
+            _mm256_set1_epi32(first_index as i32),
+            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+        );
+        let (whole, tail) = block.as_chunks::<8>();
+        for n in whole {
+            self.keep_odd_lanes(load(n), index);
+            index = _mm256_add_epi32(index, _mm256_set1_epi32(8));
+        }
+        if !tail.is_empty() {
+            // Zero is not prime, and its lane is never written.
+            let mut padded = [0; 8];
+            padded[..tail.len()].copy_from_slice(tail);
+            self.keep_odd_lanes(load(&padded), index);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn keep_odd_lanes(&mut self, n: __m512i, index: __m256i) {
+        let odd = _mm512_test_epi64_mask(n, set(1));
+        let small = _mm512_cmplt_epu64_mask(n, set(DECIDED_BELOW));
+        if small != 0 {
+            self.decide_small(small, n, index);
+        }
+        self.odd.push(odd & !small, n, index);
+    }
+
+    /// Numbers below 67² one by one.
+    #[cold]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn decide_small(&mut self, mask: u8, n: __m512i, index: __m256i) {
+        let (mut numbers, mut indices) = ([0; 8], [0; 8]);
+        store(&mut numbers, n);
+        store_index(&mut indices, index);
+        for lane in (0..8).filter(|lane| (mask >> lane) & 1 == 1) {
+            if is_small_prime(numbers[lane]) {
+                self.out[indices[lane] as usize] = 1;
+            }
+        }
+    }
+
+    /// Puts the numbers of one limb in their queue and the others aside.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn enqueue_one_limb(&mut self, mask: u8, n: __m512i, index: __m256i) {
+        let small = _mm512_mask_cmplt_epu64_mask(mask, n, set(ONE_LIMB_LIMIT));
+        if small != 0 {
+            self.one_limb.push(small, n, index);
+            if self.one_limb.len >= 8 * BASE_2_ONE_VECTORS {
+                self.run_base_2_one::<BASE_2_ONE_VECTORS>();
+            }
+        }
+        if mask != small {
+            self.large.push(mask & !small, n, index);
+        }
+    }
+
+    /// Puts a number of two limbs in the queue of its class.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn enqueue_two_limbs(&mut self, mask: u8, n: __m512i, index: __m256i) {
+        let mut open = mask;
+        let mut class = 0;
+        while open != 0 {
+            let here = _mm512_mask_cmpge_epu64_mask(open, n, set(CLASS[class].1));
+            if here != 0 {
+                self.two_limbs[class].push(here, n, index);
+                if self.two_limbs[class].len >= 8 * BASE_2_TWO_VECTORS {
+                    self.run_base_2_two::<BASE_2_TWO_VECTORS>(class);
+                }
+            }
+            open &= !here;
+            class += 1;
+        }
+    }
+
+    /// Empties the queues.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn finish(&mut self) {
+        while self.one_limb.len > 0 {
+            self.one_limb.pad(self.one_limb.n[0]);
+            match self.one_limb.len.div_ceil(8) {
+                1 => self.run_base_2_one::<1>(),
+                2..4 => self.run_base_2_one::<2>(),
+                _ => self.run_base_2_one::<4>(),
+            }
+        }
+        for class in 0..CLASSES {
+            while self.two_limbs[class].len > 0 {
+                let first = self.two_limbs[class].n[0];
+                self.two_limbs[class].pad(first);
+                match self.two_limbs[class].len.div_ceil(8) {
+                    1 => self.run_base_2_two::<1>(class),
+                    2..4 => self.run_base_2_two::<2>(class),
+                    _ => self.run_base_2_two::<4>(class),
+                }
+            }
+        }
+        while self.lucas_one.packed.len > 0 {
+            self.lucas_one.pad();
+            match self.lucas_one.packed.len.div_ceil(8) {
+                1 => self.run_lucas_one::<1>(),
+                _ => self.run_lucas_one::<2>(),
+            }
+        }
+        while self.lucas_two.packed.len > 0 {
+            self.lucas_two.pad();
+            match self.lucas_two.packed.len.div_ceil(8) {
+                1 => self.run_lucas_two::<1>(),
+                _ => self.run_lucas_two::<2>(),
+            }
+        }
+    }
+
+    /// Takes up to V vectors off the front of the queue through base 2.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn run_base_2_one<const V: usize>(&mut self) {
+        let zero = (_mm512_setzero_si512(), _mm256_setzero_si256());
+        let (mut n, mut entry) = ([zero.0; V], [zero; V]);
+        for i in 0..V {
+            entry[i] = self.one_limb.get(8 * i);
+            n[i] = entry[i].0;
+        }
+        let passed = base_2_one(&n);
+        let count = self.one_limb.len.min(8 * V);
+        for i in 0..V {
+            let survivors = lanes(passed[i], count, i);
+            if survivors.mask != 0 {
+                self.lucas_one.push(survivors, entry[i].0, entry[i].1);
+                if self.lucas_one.packed.len >= 8 * LUCAS_ONE_VECTORS {
+                    self.run_lucas_one::<LUCAS_ONE_VECTORS>();
+                }
+            }
+        }
+        self.one_limb.drop_front(count);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn run_base_2_two<const V: usize>(&mut self, class: usize) {
+        let zero = (_mm512_setzero_si512(), _mm256_setzero_si256());
+        let (mut n, mut entry) = ([zero.0; V], [zero; V]);
+        for i in 0..V {
+            entry[i] = self.two_limbs[class].get(8 * i);
+            n[i] = entry[i].0;
+        }
+        let passed = base_2_two(&n, CLASS[class].0);
+        let count = self.two_limbs[class].len.min(8 * V);
+        for i in 0..V {
+            let survivors = lanes(passed[i], count, i);
+            if survivors.mask != 0 {
+                self.lucas_two.push(survivors, entry[i].0, entry[i].1);
+                if self.lucas_two.packed.len >= 8 * LUCAS_TWO_VECTORS {
+                    self.run_lucas_two::<LUCAS_TWO_VECTORS>();
+                }
+            }
+        }
+        self.two_limbs[class].drop_front(count);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn run_lucas_one<const V: usize>(&mut self) {
+        let zero = _mm512_setzero_si512();
+        let (mut n, mut one) = ([zero; V], [zero; V]);
+        for i in 0..V {
+            n[i] = self.lucas_one.packed.get(8 * i).0;
+            one[i] = self.lucas_one.one(8 * i).0;
+        }
+        let passed = lucas_one(&n, &one);
+        let count = self.lucas_one.packed.len.min(8 * V);
+        mark(self.out, &self.lucas_one.packed.index[..count], &passed);
+        self.lucas_one.drop_front(count);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn run_lucas_two<const V: usize>(&mut self) {
+        let zero = _mm512_setzero_si512();
+        let (mut n, mut one) = ([zero; V], [(zero, zero); V]);
+        for i in 0..V {
+            n[i] = self.lucas_two.packed.get(8 * i).0;
+            one[i] = self.lucas_two.one(8 * i);
+        }
+        let passed = lucas_two(&n, &one);
+        let count = self.lucas_two.packed.len.min(8 * V);
+        mark(self.out, &self.lucas_two.packed.index[..count], &passed);
+        self.lucas_two.drop_front(count);
+    }
+}
+
+/// Cuts the lanes of vector `i` down to those among the first `count`.
+#[inline]
+fn lanes(passed: Passed, count: usize, i: usize) -> Passed {
+    let valid = count.saturating_sub(8 * i).min(8);
+    Passed { mask: passed.mask & ((1u16 << valid) - 1) as u8, one: passed.one }
+}
+
+/// Writes the primes found.
+#[inline]
+fn mark(out: &mut [u8], index: &[u32], passed: &[u8]) {
+    for (k, &i) in index.iter().enumerate() {
+        out[i as usize] = (passed[k / 8] >> (k % 8)) & 1;
+    }
+}
+
+/// The lanes divisible by one of the divisors.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn divisible(n: __m512i, divisors: &[Divisor]) -> u8 {
+    let mut mask = 0;
+    for d in divisors {
+        let quotient = _mm512_mullo_epi64(n, set(d.inverse));
+        mask |= _mm512_cmple_epu64_mask(quotient, set(d.limit));
+    }
+    mask
+}

@@ -1,0 +1,253 @@
+//! What an elliptic curve does, worked out once: the steps of both stages for a pair of bounds,
+//! and the curves themselves. Portable; the vector kernels in `ecm_avx512.rs` carry it out.
+//!
+//! Stage 1 multiplies a point by every prime power to B1, each prime by the best chain that
+//! P. L. Montgomery's rules (PRAC) give over all starts. Stage 2 finds one more prime up to B2:
+//! every such prime is `210·g ± j`, so it needs one product for each pair (g, j).
+
+#![forbid(unsafe_code)]
+
+use std::sync::OnceLock;
+
+use super::arithmetic::gcd;
+use super::sieve::primes_in;
+
+/// A step of a chain on the points A, B and C = A - B.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A = 2A, alone.
+    Double,
+    /// B = C = A, A = 2A.
+    Start,
+    /// Exchange A and B.
+    Swap,
+    /// B, C = A + B, B.
+    Add,
+    /// B = A + B, A = 2A.
+    AddDoubleA,
+    /// C = A + C, A = 2A.
+    ShiftA,
+    /// C = B + C, B = 2B.
+    ShiftB,
+    /// A = A + B.
+    End,
+}
+
+/// The width of a giant step.
+pub(super) const GIANT: u64 = 210;
+
+/// Baby steps: the numbers below 105 without a common divisor with 210.
+pub(super) const BABIES: [u64; 24] = {
+    let mut babies = [0; 24];
+    let (mut j, mut count) = (1, 0);
+    while j < GIANT / 2 {
+        if j % 2 != 0 && j % 3 != 0 && j % 5 != 0 && j % 7 != 0 {
+            babies[count] = j;
+            count += 1;
+        }
+        j += 1;
+    }
+    babies
+};
+
+/// Both stages for one pair of bounds.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) stage_1: Vec<Step>,
+    /// For the giant steps 1, 2, ...: bit k is set when `210·g ± BABIES[k]` is to be covered.
+    pub(super) stage_2: Vec<u32>,
+}
+
+/// The bounds, from curves for factors of some 14 bits to those for 32 bits; chosen by measurement.
+const BOUNDS: [(u64, u64); 3] = [(47, 1_365), (85, 2_625), (205, 7_035)];
+
+/// The plans for the bounds, cheapest first.
+pub(super) fn plans() -> &'static [Plan; 3] {
+    static PLANS: OnceLock<[Plan; 3]> = OnceLock::new();
+    PLANS.get_or_init(|| BOUNDS.map(|(b1, b2)| Plan::new(b1, b2)))
+}
+
+impl Plan {
+    fn new(b1: u64, b2: u64) -> Plan {
+        let mut stage_1 = Vec::new();
+        for p in primes_in(2, b1 + 1) {
+            let mut power = p;
+            while power <= b1 {
+                chain(p, &mut stage_1);
+                power *= p;
+            }
+        }
+        let giants = (b2 + GIANT / 2) / GIANT;
+        let mut stage_2 = vec![0; giants as usize];
+        for p in primes_in(b1.max(GIANT / 2) + 1, giants * GIANT + GIANT / 2) {
+            let g = (p + GIANT / 2) / GIANT;
+            let j = p.abs_diff(g * GIANT);
+            if let Some(k) = BABIES.iter().position(|&b| b == j) {
+                stage_2[g as usize - 1] |= 1 << k;
+            }
+        }
+        Plan { stage_1, stage_2 }
+    }
+}
+
+/// Appends the cheapest chain for a prime over all starts.
+fn chain(p: u64, steps: &mut Vec<Step>) {
+    if p == 2 {
+        return steps.push(Step::Double);
+    }
+    let best = (p / 2 + 1..p).filter_map(|r| chain_from(p, r)).min_by_key(|c| cost(c));
+    steps.extend(best.expect("r = p - 1 always ends in a chain"));
+}
+
+fn cost(steps: &[Step]) -> u32 {
+    let products = |step: &Step| match step {
+        Step::Swap => 0,
+        Step::Double | Step::Start | Step::Add | Step::End => 6,
+        Step::AddDoubleA | Step::ShiftA | Step::ShiftB => 12,
+    };
+    steps.iter().map(products).sum()
+}
+
+/// The chain that Montgomery's rules give when they begin with p = 2(p - r) + (2r - p). It keeps
+/// `d·A + e·B = p·P`, and ends well when d and e meet at 1.
+fn chain_from(p: u64, r: u64) -> Option<Vec<Step>> {
+    let (mut d, mut e) = (p - r, 2 * r - p);
+    if gcd(d, e) != 1 {
+        return None;
+    }
+    let mut steps = vec![Step::Start];
+    while d != e {
+        if d < e {
+            (d, e) = (e, d);
+            steps.push(Step::Swap);
+        }
+        if d <= 4 * e {
+            d -= e;
+            steps.push(Step::Add);
+        } else if (d + e) % 2 == 0 {
+            d = (d - e) / 2;
+            steps.push(Step::AddDoubleA);
+        } else if d % 2 == 0 {
+            d /= 2;
+            steps.push(Step::ShiftA);
+        } else {
+            e /= 2;
+            steps.push(Step::ShiftB);
+        }
+        if d == 0 || e == 0 {
+            return None;
+        }
+    }
+    steps.push(Step::End);
+    Some(steps)
+}
+
+/// A curve with a point on it, in plain numbers; all are homogeneous, so that they may be taken
+/// as Montgomery forms for any modulus.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Curve {
+    pub(super) x: u64,
+    pub(super) z: u64,
+    /// (A + 2)/4 = numerator / denominator.
+    pub(super) numerator: u64,
+    pub(super) denominator: u64,
+}
+
+/// Suyama's curves, whose order is divisible by 12, with sigma = a/b between √5 and 5, where all
+/// terms are positive and small.
+pub(super) const CURVES: [Curve; 24] = [
+    suyama(4, 1),
+    suyama(5, 2),
+    suyama(7, 2),
+    suyama(7, 3),
+    suyama(8, 3),
+    suyama(9, 2),
+    suyama(9, 4),
+    suyama(10, 3),
+    suyama(11, 3),
+    suyama(11, 4),
+    suyama(13, 3),
+    suyama(13, 4),
+    suyama(13, 5),
+    suyama(12, 5),
+    suyama(14, 3),
+    suyama(14, 5),
+    suyama(15, 4),
+    suyama(16, 5),
+    suyama(16, 7),
+    suyama(17, 4),
+    suyama(17, 5),
+    suyama(17, 6),
+    suyama(17, 7),
+    suyama(18, 5),
+];
+
+/// u = sigma² - 5, v = 4·sigma; the point u³ : v³; (v - u)³(3u + v) / (16·u³·v).
+const fn suyama(a: u64, b: u64) -> Curve {
+    let u = a * a - 5 * b * b;
+    let v = 4 * a * b;
+    let w = v - u;
+    Curve {
+        x: u * u * u,
+        z: v * v * v,
+        numerator: w * w * w * (3 * u + v),
+        denominator: 16 * u * u * u * v,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Multiples are known up to sign: the sum of p and q whose difference is `difference`.
+    fn sum(p: u64, q: u64, difference: u64) -> u64 {
+        if p.abs_diff(q) == difference {
+            return p + q;
+        }
+        assert_eq!(p + q, difference);
+        p.abs_diff(q)
+    }
+
+    #[test]
+    fn every_chain_multiplies_by_its_prime() {
+        for p in primes_in(2, 300) {
+            let mut steps = Vec::new();
+            chain(p, &mut steps);
+            let (mut a, mut b, mut c) = (1, 0, 0);
+            for step in steps {
+                match step {
+                    Step::Double => a *= 2,
+                    Step::Start => (a, b, c) = (2 * a, a, a),
+                    Step::Swap => (a, b) = (b, a),
+                    Step::Add => (b, c) = (sum(a, b, c), b),
+                    Step::AddDoubleA => (a, b) = (2 * a, sum(a, b, c)),
+                    Step::ShiftA => (a, c) = (2 * a, sum(c, a, b)),
+                    Step::ShiftB => (b, c) = (2 * b, sum(c, b, a)),
+                    Step::End => a = sum(a, b, c),
+                }
+            }
+            assert_eq!(a, p);
+        }
+    }
+
+    #[test]
+    fn the_second_stage_covers_every_prime_between_the_bounds() {
+        for (plan, (b1, b2)) in plans().iter().zip(BOUNDS) {
+            for p in primes_in(b1 + 1, b2).filter(|&p| p > GIANT / 2) {
+                let covered = plan.stage_2.iter().zip(1..).any(|(&bits, g): (&u32, u64)| {
+                    (0..24).any(|k| (bits >> k) & 1 == 1 && p.abs_diff(g * GIANT) == BABIES[k])
+                });
+                assert!(covered, "{p}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_constants_of_the_curves_fit_a_limb() {
+        for c in CURVES {
+            for value in [c.x, c.z, c.numerator, c.denominator] {
+                assert!(value > 0 && value < 1 << 46, "{c:?}");
+            }
+        }
+    }
+}

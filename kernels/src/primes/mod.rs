@@ -1,0 +1,111 @@
+//! Primes and factors of u64, one number at a time and over slices.
+//!
+//! # What is proven
+//! [`is_prime`] and its batch forms are exact for every u64. Numbers below 67² are decided by
+//! trial division; the rest by a probable-prime test to base 2 and an almost extra strong Lucas
+//! test, a form of the test of Baillie, Pomerance, Selfridge and Wagstaff. That no composite
+//! below 2^64 passes both is a computation, made twice over:
+//! - J. Feitsma and W. Galway listed all 118,968,378 base-2 Fermat pseudoprimes below 2^64
+//!   (2009 to 2013); the list was replicated to 10^12 by D. Jacobsen, and its strong part agrees
+//!   with J. Nicely's and C. Greathouse's checks.
+//! - D. Jacobsen ran every number of the list through the standard, strong, extra strong and almost
+//!   extra strong Lucas tests: none passes any ("Pseudoprime statistics, tables, and data", 2013).
+//!   The paths here use the strong or the Euler form to base 2; both pass a subset of the list.
+//!
+//! [`factor`] reports a factor only after this test, or when it is below the square of a bound
+//! that trial division has passed.
+//!
+//! For [`u128`] nothing of the kind is known: [`is_prime_u128`] is a probable-prime test and says so.
+//!
+//! # How it is dispatched
+//! Slices go by [`crate::isa::current`]: AVX-512 IFMA where it is there; everywhere else four
+//! numbers are interleaved in scalar registers (AVX2 and NEON have no 64-bit product, and lose to
+//! the scalar multiplier). All answers are exact, so they are the same on every instruction set.
+
+mod arithmetic;
+mod batch;
+#[cfg(target_arch = "x86_64")]
+mod batch_avx512;
+#[cfg(target_arch = "x86_64")]
+mod ecm_avx512;
+#[cfg(target_arch = "x86_64")]
+mod ecm_plan;
+mod factor;
+#[cfg(target_arch = "x86_64")]
+mod factor_avx512;
+#[cfg(target_arch = "x86_64")]
+mod hart_avx512;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+#[cfg(target_arch = "x86_64")]
+mod ifma_tests;
+mod interleaved;
+mod is_prime;
+mod lucas;
+mod montgomery;
+mod prime_pi;
+mod rho;
+mod sieve;
+mod wide;
+mod wide_ecm;
+mod wide_montgomery;
+
+pub use arithmetic::{
+    divisor_count, divisor_count_slice, divisor_sum, divisor_sum_slice, gcd, gcd_slice,
+    mod_inverse, mod_inverse_slice, mod_pow, mod_pow_slice, moebius, moebius_slice, next_prime,
+    next_prime_slice, previous_prime, previous_prime_slice, totient, totient_slice,
+};
+pub use factor::{Factors, factor};
+pub use prime_pi::prime_pi;
+pub use sieve::{PrimesIn, count_primes, nth_prime, primes_in};
+pub use wide::{FactorU128Error, Progress, factor_u128, is_prime_u128};
+
+/// Whether `n` is prime. Proven for every u64 (see the [module](self)).
+///
+/// ```
+/// assert!(pinpool_kernels::primes::is_prime(18_446_744_073_709_551_557));
+/// assert!(!pinpool_kernels::primes::is_prime(3_215_031_751)); // a strong pseudoprime to 2, 3, 5, 7
+/// ```
+#[must_use]
+pub fn is_prime(n: u64) -> bool {
+    is_prime::is_prime(n)
+}
+
+/// Writes 1 to `out[i]` where `n[i]` is prime, else 0.
+///
+/// # Panics
+/// When the slices differ in length.
+pub fn is_prime_slice(n: &[u64], out: &mut [u8]) {
+    assert_eq!(n.len(), out.len(), "is_prime_slice needs one output byte for each number");
+    batch::is_prime_slice(crate::isa::current(), n, out);
+}
+
+/// Sets bit `i % 64` of `out[i / 64]` where `n[i]` is prime and clears it where not; the bits of
+/// the last word past the end are cleared.
+///
+/// # Panics
+/// When `out` has not exactly one word for each 64 numbers or part of 64.
+pub fn is_prime_bitmap(n: &[u64], out: &mut [u64]) {
+    assert_eq!(
+        n.len().div_ceil(64),
+        out.len(),
+        "is_prime_bitmap needs one output word for each 64 numbers"
+    );
+    let mut bytes = [0u8; 4096];
+    for (n, out) in n.chunks(4096).zip(out.chunks_mut(64)) {
+        let bytes = &mut bytes[..n.len()];
+        is_prime_slice(n, bytes);
+        for (bytes, word) in bytes.chunks(64).zip(out) {
+            *word = bytes.iter().enumerate().fold(0, |w, (i, &b)| w | u64::from(b) << i);
+        }
+    }
+}
+
+/// Factors every number of a slice: `out[i] = factor(n[i])`.
+///
+/// # Panics
+/// When the slices differ in length.
+pub fn factor_slice(n: &[u64], out: &mut [Factors]) {
+    assert_eq!(n.len(), out.len(), "factor_slice needs one result for each number");
+    batch::factor_slice(crate::isa::current(), n, out);
+}

@@ -1,0 +1,138 @@
+//! The flagship: rounds of a ← (sin a + cos a)^(a·a).
+//!
+//! On [0, 1.5], where the job lives, one round is a function of one variable that stays in
+//! [1, 1.45], so that later rounds stay there too. It is computed directly, as a piecewise
+//! polynomial ([`near`]), without a sine, a logarithm or an exponential, and rounded in effect
+//! once. Everywhere else [`wide`] composes √2·sin(a + π/4), log2 and 2^x in two doubles.
+//! Which of the two computes an element depends on that element alone.
+//!
+//! Data pass through L1 a block of 1024 at a time, all rounds, in short loops of one round each:
+//! a vector carried through all rounds would wait for the latency of its chain. Sums have the
+//! fixed lanes, blocks and tree of [`crate::sum`].
+
+mod near;
+mod table;
+mod wide;
+
+use crate::simd::{LANES, Op, Simd, dispatch};
+use crate::sum::{BLOCK, Tree, fold_lanes};
+
+/// Rounds of a ← (sin a + cos a)^(a·a) on each element of `a` (n,), in place.
+///
+/// # Accuracy
+/// One round is within 1 ULP of the exact (sin a + cos a)^(a²) for 0 ≤ a ≤ 1.5; elsewhere within
+/// 1 ULP and what rounding the base and the exponent to doubles would cost anyway,
+/// a²·(1 + |ln base|) ULP. Large arguments are reduced correctly.
+///
+/// # Special values
+/// 1 at ±0 and subnormals; NaN at NaN, ±∞, and where the base is negative and a·a (as a double)
+/// is no integer; where it is an odd integer, the result is negative.
+///
+/// ```
+/// let mut a = [0.0, 0.5, 1.0];
+/// pinpool_kernels::trig_power(&mut a, 1);
+/// assert_eq!(a[0], 1.0);
+/// assert!((a[2] - (1f64.sin() + 1f64.cos())).abs() < 1e-15);
+/// ```
+pub fn trig_power(a: &mut [f64], rounds: u32) {
+    dispatch(InPlace { a, rounds });
+}
+
+/// The sum of what [`trig_power`] would give, without storing it; `a` (n,) is left as it is.
+///
+/// The sum has the lanes, blocks and tree of [`crate::sum`]: the bits are those of
+/// `trig_power` followed by `sum`.
+#[must_use]
+pub fn trig_power_sum(a: impl AsRef<[f64]>, rounds: u32) -> f64 {
+    dispatch(SumOnly { a: a.as_ref(), rounds })
+}
+
+/// [`trig_power`] in place, and the sum of the results.
+pub fn trig_power_in_place_sum(a: &mut [f64], rounds: u32) -> f64 {
+    dispatch(InPlace { a, rounds })
+}
+
+struct SumOnly<'a> {
+    a: &'a [f64],
+    rounds: u32,
+}
+
+impl Op for SumOnly<'_> {
+    type Out = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let mut tile = Tile::new();
+        let mut tree = Tree::new();
+        for block in self.a.chunks(BLOCK) {
+            tree.push(tile.rounds(s, block, self.rounds));
+        }
+        tree.total()
+    }
+}
+
+struct InPlace<'a> {
+    a: &'a mut [f64],
+    rounds: u32,
+}
+
+impl Op for InPlace<'_> {
+    type Out = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let mut tile = Tile::new();
+        let mut tree = Tree::new();
+        for block in self.a.chunks_mut(BLOCK) {
+            tree.push(tile.rounds(s, block, self.rounds));
+            block.copy_from_slice(&tile.0.as_flattened()[..block.len()]);
+        }
+        tree.total()
+    }
+}
+
+/// A block on its way through the rounds; lives in L1.
+#[repr(align(64))]
+struct Tile([[f64; LANES]; BLOCK / LANES]);
+
+impl Tile {
+    fn new() -> Tile {
+        Tile([[0.0; LANES]; BLOCK / LANES])
+    }
+
+    /// Takes `block` through all rounds and returns its sum; the results stay in the tile.
+    #[inline(always)]
+    fn rounds<S: Simd>(&mut self, s: S, block: &[f64], rounds: u32) -> f64 {
+        let (whole, tail) = block.as_chunks::<LANES>();
+        self.0[..whole.len()].copy_from_slice(whole);
+        let mut vectors = whole.len();
+        if !tail.is_empty() {
+            self.0[vectors] = [-0.0; LANES];
+            self.0[vectors][..tail.len()].copy_from_slice(tail);
+            vectors += 1;
+        }
+        let tile = &mut self.0[..vectors];
+        for _ in 0..rounds {
+            for x in tile.iter_mut() {
+                let a = s.load(x);
+                s.store(round(s, a), x);
+            }
+        }
+        if !tail.is_empty() {
+            tile[vectors - 1][tail.len()..].fill(-0.0);
+        }
+        let mut sum = s.splat(-0.0);
+        for x in tile.iter() {
+            sum = s.add(sum, s.load(x));
+        }
+        let mut lanes = [0.0; LANES];
+        s.store(sum, &mut lanes);
+        fold_lanes(lanes)
+    }
+}
+
+/// One round on eight lanes.
+#[inline(always)]
+fn round<S: Simd>(s: S, a: S::F) -> S::F {
+    let inside = s.le_u(s.bits(a), s.splat_u(near::LAST.to_bits()));
+    let y = near::round(s, a);
+    if s.all(inside) { y } else { s.select(inside, y, wide::round(s, a)) }
+}

@@ -1,0 +1,544 @@
+//! What a kernel is called with: chunks of shared arrays, whole arrays, parameters, indices.
+//!
+//! [`Args`] is implemented by each kind of argument and by tuples of them (the `starmap` of this
+//! library). The caller's side describes an argument as plain data; the worker's side makes the
+//! views for one chunk out of that description. Nothing else turns shared bytes into `&[T]` or
+//! `&mut [T]`, and it does so for the chunk that the worker has claimed.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::Arc;
+
+use bytemuck::{Pod, Zeroable};
+use ndarray::{ArrayView, ArrayViewMut, Dimension};
+
+use crate::array::SharedArray;
+use crate::chunk::{chunk_count, chunk_range, default_chunk_rows};
+use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_NDIM, MAX_PARAM_BYTES};
+use crate::error::ArgsError;
+use crate::layout::{ArgDesc, ArgKind, JobDesc};
+use crate::segment::Segment;
+
+/// An argument of a job, or a tuple of arguments.
+///
+/// This trait is sealed: the kinds of argument are those of this module.
+pub trait Args: sealed::Describe {
+    /// What the kernel gets for one chunk.
+    type Item<'w>;
+
+    /// Makes the item of one chunk.
+    ///
+    /// # Safety
+    /// `reader` is at a description that `Self` wrote, its bases are mappings of the segments
+    /// described, and the chunk is claimed by the caller for as long as the item lives.
+    #[doc(hidden)]
+    unsafe fn item<'w>(reader: &mut Reader<'w>) -> Self::Item<'w>;
+}
+
+mod sealed {
+    pub trait Describe {
+        #[doc(hidden)]
+        fn describe(&self, job: &mut super::Description) -> Result<(), crate::error::ArgsError>;
+    }
+}
+
+/// A job's arguments as they are collected: plain data, and what keeps the memory alive.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Description {
+    pub(crate) desc: Box<JobDesc>,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) chunks: Option<u64>,
+    journal_bytes: u64,
+    params: usize,
+}
+
+impl Description {
+    pub(crate) fn of(args: &impl Args) -> Result<Description, ArgsError> {
+        let mut d = Description {
+            desc: Box::new(JobDesc::zeroed()),
+            segments: Vec::new(),
+            chunks: None,
+            journal_bytes: 0,
+            params: 0,
+        };
+        args.describe(&mut d)?;
+        d.desc.head.chunks = d.chunks.unwrap_or(1);
+        d.desc.head.journal_bytes = d.journal_bytes;
+        d.desc.head.param_bytes = d.params as u64;
+        Ok(d)
+    }
+
+    fn next(&mut self) -> Result<&mut ArgDesc, ArgsError> {
+        let i = self.desc.head.args as usize;
+        if i == MAX_ARGS {
+            return Err(ArgsError::TooManyArguments);
+        }
+        self.desc.head.args += 1;
+        Ok(&mut self.desc.args[i])
+    }
+
+    fn set_chunks(&mut self, chunks: u64) -> Result<(), ArgsError> {
+        if chunks > MAX_CHUNKS {
+            return Err(ArgsError::TooManyChunks { chunks });
+        }
+        match self.chunks {
+            Some(first) if first != chunks => Err(ArgsError::UnequalChunks {
+                first,
+                other: chunks,
+                argument: self.desc.head.args,
+            }),
+            _ => {
+                self.chunks = Some(chunks);
+                Ok(())
+            }
+        }
+    }
+
+    fn array<T: Pod, D: Dimension>(
+        &mut self,
+        array: &SharedArray<T, D>,
+        kind: ArgKind,
+        chunk_rows: usize,
+    ) -> Result<(), ArgsError> {
+        let shape = array.shape();
+        if shape.len() > MAX_NDIM {
+            return Err(ArgsError::TooManyDimensions { ndim: shape.len() });
+        }
+        let (rows, row_bytes) = (array.rows() as u64, (array.row_len() * size_of::<T>()) as u64);
+        if kind != ArgKind::Whole {
+            if chunk_rows == 0 {
+                return Err(ArgsError::ChunkZero);
+            }
+            self.set_chunks(chunk_count(rows, chunk_rows as u64))?;
+        }
+        if kind == ArgKind::Update {
+            self.journal_bytes += rows.min(chunk_rows as u64) * row_bytes;
+        }
+        let arg = self.next()?;
+        arg.kind = kind as u64;
+        arg.segment = array.segment().id();
+        arg.offset = array.data_offset() as u64;
+        arg.rows = rows;
+        arg.row_bytes = row_bytes;
+        arg.chunk_rows = chunk_rows as u64;
+        arg.element_bytes = size_of::<T>() as u64;
+        arg.ndim = shape.len() as u64;
+        for (to, &from) in arg.shape.iter_mut().zip(shape) {
+            *to = from as u64;
+        }
+        self.segments.push(Arc::clone(array.segment()));
+        Ok(())
+    }
+}
+
+/// Bytes of the segment that chunk `chunk` of `arg` covers.
+pub(crate) fn chunk_bytes(arg: &ArgDesc, chunk: u64) -> Range<usize> {
+    let rows = chunk_range(arg.rows, arg.chunk_rows, chunk);
+    let at = |row: u64| (arg.offset + row * arg.row_bytes) as usize;
+    at(rows.start)..at(rows.end)
+}
+
+/// Walks through a job's arguments in a worker, for one chunk.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Reader<'w> {
+    pub(crate) desc: &'w JobDesc,
+    pub(crate) bases: &'w [*mut u8; MAX_ARGS],
+    pub(crate) chunk: u64,
+    pub(crate) at: usize,
+}
+
+impl<'w> Reader<'w> {
+    fn next(&mut self) -> (&'w ArgDesc, *mut u8) {
+        let i = self.at;
+        self.at += 1;
+        (&self.desc.args[i], self.bases[i])
+    }
+
+    /// Where the elements begin, and their shape: of the chunk, or of the whole array.
+    fn part<T, D: Dimension>(&mut self, whole: bool) -> (*mut T, D) {
+        let (arg, base) = self.next();
+        let mut shape = D::zeros(arg.ndim as usize);
+        for (to, &from) in shape.slice_mut().iter_mut().zip(&arg.shape) {
+            *to = from as usize;
+        }
+        if whole {
+            return (base.wrapping_add(arg.offset as usize).cast(), shape);
+        }
+        let rows = chunk_range(arg.rows, arg.chunk_rows, self.chunk);
+        if let Some(axis0) = shape.slice_mut().first_mut() {
+            *axis0 = (rows.end - rows.start) as usize;
+        }
+        (base.wrapping_add(chunk_bytes(arg, self.chunk).start).cast(), shape)
+    }
+}
+
+/// A chunk of a shared array, read only: an [`ArrayView`] that is also a slice.
+pub struct Chunk<'w, T, D: Dimension> {
+    view: ArrayView<'w, T, D>,
+}
+
+/// A chunk of a shared array that the kernel may change: an [`ArrayViewMut`] that is also a slice.
+///
+/// Holding it is the claim: no other worker has a view of these bytes.
+pub struct ChunkMut<'w, T, D: Dimension> {
+    view: ArrayViewMut<'w, T, D>,
+}
+
+impl<'w, T, D: Dimension> Chunk<'w, T, D> {
+    /// The elements in row-major order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[T] {
+        self.view.as_slice().expect("chunks are runs of whole rows, so contiguous")
+    }
+
+    /// The view itself.
+    #[must_use]
+    pub fn into_view(self) -> ArrayView<'w, T, D> {
+        self.view
+    }
+}
+
+impl<'w, T, D: Dimension> ChunkMut<'w, T, D> {
+    /// The elements in row-major order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[T] {
+        self.view.as_slice().expect("chunks are runs of whole rows, so contiguous")
+    }
+
+    /// The elements in row-major order, to change.
+    #[must_use]
+    pub fn as_slice_mut(&mut self) -> &mut [T] {
+        self.view.as_slice_mut().expect("chunks are runs of whole rows, so contiguous")
+    }
+
+    /// The view itself.
+    #[must_use]
+    pub fn into_view(self) -> ArrayViewMut<'w, T, D> {
+        self.view
+    }
+}
+
+impl<T, D: Dimension> AsRef<[T]> for Chunk<'_, T, D> {
+    fn as_ref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
+impl<T, D: Dimension> AsRef<[T]> for ChunkMut<'_, T, D> {
+    fn as_ref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
+impl<T, D: Dimension> AsMut<[T]> for ChunkMut<'_, T, D> {
+    fn as_mut(&mut self) -> &mut [T] {
+        self.as_slice_mut()
+    }
+}
+
+impl<'w, T, D: Dimension> Deref for Chunk<'w, T, D> {
+    type Target = ArrayView<'w, T, D>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.view
+    }
+}
+
+impl<'w, T, D: Dimension> Deref for ChunkMut<'w, T, D> {
+    type Target = ArrayViewMut<'w, T, D>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.view
+    }
+}
+
+impl<T, D: Dimension> DerefMut for ChunkMut<'_, T, D> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.view
+    }
+}
+
+impl<T: fmt::Debug, D: Dimension> fmt::Debug for Chunk<'_, T, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view.fmt(f)
+    }
+}
+
+impl<T: fmt::Debug, D: Dimension> fmt::Debug for ChunkMut<'_, T, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view.fmt(f)
+    }
+}
+
+/// The chunks of an array, read only; made by [`SharedArray::chunks`].
+#[derive(Debug)]
+pub struct Chunks<'a, T: Pod, D: Dimension> {
+    array: &'a SharedArray<T, D>,
+    rows: usize,
+}
+
+/// The chunks of an array, to be changed in place; made by [`SharedArray::chunks_mut`].
+#[derive(Debug)]
+pub struct ChunksMut<'a, T: Pod, D: Dimension> {
+    array: &'a mut SharedArray<T, D>,
+    rows: usize,
+}
+
+/// The chunks of an array, to be overwritten; made by [`SharedArray::chunks_out`].
+#[derive(Debug)]
+pub struct ChunksOut<'a, T: Pod, D: Dimension> {
+    array: &'a mut SharedArray<T, D>,
+    rows: usize,
+}
+
+/// The whole array for every chunk, read only; made by [`SharedArray::whole`].
+#[derive(Debug)]
+pub struct Whole<'a, T: Pod, D: Dimension> {
+    array: &'a SharedArray<T, D>,
+}
+
+/// A plain value, copied into the job and given to the kernel for each chunk.
+///
+/// It is the `functools.partial` of this library. All parameters of a job together take at most
+/// [`MAX_PARAM_BYTES`](crate::config::MAX_PARAM_BYTES) bytes; larger state goes into a shared
+/// array and is passed as [`SharedArray::whole`].
+#[derive(Debug, Clone, Copy)]
+pub struct Param<P: Pod>(pub P);
+
+/// `n` chunks with no data but their number; made by [`indices`].
+#[derive(Debug, Clone, Copy)]
+pub struct Indices {
+    n: u64,
+}
+
+/// An argument that gives each of `n` chunks its own number, 0 to n − 1.
+#[must_use]
+pub fn indices(n: u64) -> Indices {
+    Indices { n }
+}
+
+/// How an array is dealt to the chunks of a job. Chunks are runs of rows along axis 0.
+impl<T: Pod, D: Dimension> SharedArray<T, D> {
+    /// Chunks of `rows` rows each, read only; the last one may be shorter. Kernels get a
+    /// [`Chunk`].
+    #[must_use]
+    pub fn chunks(&self, rows: usize) -> Chunks<'_, T, D> {
+        Chunks { array: self, rows }
+    }
+
+    /// Chunks of `rows` rows each, changed in place; kernels get a [`ChunkMut`].
+    ///
+    /// Before a worker changes such a chunk it keeps an undo copy, so that a chunk whose kernel
+    /// fails, or whose worker dies, is put back as it was.
+    #[must_use]
+    pub fn chunks_mut(&mut self, rows: usize) -> ChunksMut<'_, T, D> {
+        ChunksMut { array: self, rows }
+    }
+
+    /// Chunks of `rows` rows each which the kernel overwrites without reading them; kernels get a
+    /// [`ChunkMut`].
+    ///
+    /// No undo copy is kept: after a death the chunk is computed again from the start, and after
+    /// an error its contents are unspecified. A kernel that reads what it finds here gives results
+    /// that depend on deaths; use [`chunks_mut`](Self::chunks_mut) for it.
+    #[must_use]
+    pub fn chunks_out(&mut self, rows: usize) -> ChunksOut<'_, T, D> {
+        ChunksOut { array: self, rows }
+    }
+
+    /// The whole array for every chunk, read only; kernels get an [`ArrayView`].
+    #[must_use]
+    pub fn whole(&self) -> Whole<'_, T, D> {
+        Whole { array: self }
+    }
+
+    /// The chunk length that is used where the caller has no wish: a function of the shape alone,
+    /// some 256 chunks of at most 256 KiB.
+    #[must_use]
+    pub fn default_chunk(&self) -> usize {
+        default_chunk_rows(self.rows() as u64, self.row_len() * size_of::<T>()) as usize
+    }
+}
+
+/// The unit argument: none. For `call`.
+impl sealed::Describe for () {
+    fn describe(&self, _: &mut Description) -> Result<(), ArgsError> {
+        Ok(())
+    }
+}
+
+impl Args for () {
+    type Item<'w> = ();
+
+    unsafe fn item<'w>(_: &mut Reader<'w>) {}
+}
+
+impl<T: Pod, D: Dimension> sealed::Describe for Chunks<'_, T, D> {
+    fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
+        job.array(self.array, ArgKind::Read, self.rows)
+    }
+}
+
+impl<T: Pod, D: Dimension> Args for Chunks<'_, T, D> {
+    type Item<'w> = Chunk<'w, T, D>;
+
+    unsafe fn item<'w>(reader: &mut Reader<'w>) -> Chunk<'w, T, D> {
+        let (at, shape) = reader.part::<T, D>(false);
+        // SAFETY: the caller guarantees a mapping of the array described, which has aligned,
+        // initialized elements of type T in row-major order for this shape, and nobody writes
+        // them during the job (the caller's borrow, or the contract of the unsafe open).
+        let view = unsafe { ArrayView::from_shape_ptr(shape, at.cast_const()) };
+        Chunk { view }
+    }
+}
+
+/// SAFETY contract of [`Args::item`] holds for the caller.
+unsafe fn chunk_mut<'w, T: Pod, D: Dimension>(reader: &mut Reader<'w>) -> ChunkMut<'w, T, D> {
+    let (at, shape) = reader.part::<T, D>(false);
+    // SAFETY: as for `Chunks`; and the chunk is claimed by the caller, chunks do not overlap, and
+    // the array is mutably borrowed for the job, so no other view of these bytes exists.
+    let view = unsafe { ArrayViewMut::from_shape_ptr(shape, at) };
+    ChunkMut { view }
+}
+
+impl<T: Pod, D: Dimension> sealed::Describe for ChunksMut<'_, T, D> {
+    fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
+        writable(self.array)?;
+        job.array(self.array, ArgKind::Update, self.rows)
+    }
+}
+
+impl<T: Pod, D: Dimension> Args for ChunksMut<'_, T, D> {
+    type Item<'w> = ChunkMut<'w, T, D>;
+
+    unsafe fn item<'w>(reader: &mut Reader<'w>) -> ChunkMut<'w, T, D> {
+        // SAFETY: the contract is the caller's.
+        unsafe { chunk_mut(reader) }
+    }
+}
+
+impl<T: Pod, D: Dimension> sealed::Describe for ChunksOut<'_, T, D> {
+    fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
+        writable(self.array)?;
+        job.array(self.array, ArgKind::Overwrite, self.rows)
+    }
+}
+
+impl<T: Pod, D: Dimension> Args for ChunksOut<'_, T, D> {
+    type Item<'w> = ChunkMut<'w, T, D>;
+
+    unsafe fn item<'w>(reader: &mut Reader<'w>) -> ChunkMut<'w, T, D> {
+        // SAFETY: the contract is the caller's.
+        unsafe { chunk_mut(reader) }
+    }
+}
+
+fn writable<T: Pod, D: Dimension>(array: &SharedArray<T, D>) -> Result<(), ArgsError> {
+    if array.segment().writable() { Ok(()) } else { Err(ArgsError::ReadOnly) }
+}
+
+impl<T: Pod, D: Dimension> sealed::Describe for Whole<'_, T, D> {
+    fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
+        job.array(self.array, ArgKind::Whole, 0)
+    }
+}
+
+impl<T: Pod, D: Dimension> Args for Whole<'_, T, D> {
+    type Item<'w> = ArrayView<'w, T, D>;
+
+    unsafe fn item<'w>(reader: &mut Reader<'w>) -> ArrayView<'w, T, D> {
+        let (at, shape) = reader.part::<T, D>(true);
+        // SAFETY: as for `Chunks`, with the shape of the whole array.
+        unsafe { ArrayView::from_shape_ptr(shape, at.cast_const()) }
+    }
+}
+
+impl<P: Pod> sealed::Describe for Param<P> {
+    fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
+        let (start, len) = (job.params, size_of::<P>());
+        let bytes = start + len;
+        if bytes > MAX_PARAM_BYTES {
+            return Err(ArgsError::ParamsTooLarge { bytes });
+        }
+        bytemuck::cast_slice_mut::<u64, u8>(&mut job.desc.params)[start..bytes]
+            .copy_from_slice(bytemuck::bytes_of(&self.0));
+        job.params = bytes;
+        let arg = job.next()?;
+        arg.kind = ArgKind::Param as u64;
+        arg.offset = start as u64;
+        arg.rows = len as u64;
+        Ok(())
+    }
+}
+
+impl<P: Pod> Args for Param<P> {
+    type Item<'w> = P;
+
+    unsafe fn item<'w>(reader: &mut Reader<'w>) -> P {
+        let start = reader.next().0.offset as usize;
+        let bytes: &[u8] = bytemuck::cast_slice(&reader.desc.params);
+        bytemuck::pod_read_unaligned(&bytes[start..start + size_of::<P>()])
+    }
+}
+
+impl sealed::Describe for Indices {
+    fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
+        job.set_chunks(self.n)?;
+        job.next()?.kind = ArgKind::Index as u64;
+        Ok(())
+    }
+}
+
+impl Args for Indices {
+    type Item<'w> = u64;
+
+    unsafe fn item<'w>(reader: &mut Reader<'w>) -> u64 {
+        reader.next();
+        reader.chunk
+    }
+}
+
+macro_rules! tuples {
+    ($($name:ident)+) => {
+        impl<$($name: Args),+> sealed::Describe for ($($name,)+) {
+            fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
+                #[allow(non_snake_case, reason = "the type's name serves as the variable's")]
+                let ($($name,)+) = self;
+                $($name.describe(job)?;)+
+                Ok(())
+            }
+        }
+
+        impl<$($name: Args),+> Args for ($($name,)+) {
+            type Item<'w> = ($($name::Item<'w>,)+);
+
+            unsafe fn item<'w>(reader: &mut Reader<'w>) -> Self::Item<'w> {
+                ($(
+                    // SAFETY: the contract is the caller's; arguments are read in the order in
+                    // which they were described.
+                    unsafe { $name::item(reader) },
+                )+)
+            }
+        }
+    };
+}
+
+tuples!(A);
+tuples!(A B);
+tuples!(A B C);
+tuples!(A B C D);
+tuples!(A B C D E);
+tuples!(A B C D E F);
+tuples!(A B C D E F G);
+tuples!(A B C D E F G H);
+
+/// The chunk's data may travel to a worker thread: what is sent is plain data.
+#[allow(dead_code, reason = "checked at compile time only")]
+fn items_are_send<T: Pod + Send, D: Dimension + Send>() {
+    fn send<X: Send>(_: PhantomData<X>) {}
+    send::<Chunk<'_, u8, D>>(PhantomData);
+    send::<ChunkMut<'_, u8, D>>(PhantomData);
+}

@@ -1,0 +1,192 @@
+//! The words of the command line, as clap reads them; nothing is decided here.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pinpool::Backend;
+use pinpool_kernels::isa::Isa;
+
+use super::numbers;
+use super::place::PlaceArgs;
+
+/// Numerical kernels in pinned worker processes over shared-memory ndarrays.
+#[derive(Debug, Parser)]
+#[command(name = "pinpool", version)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a kernel over a shared array and print its result.
+    Run(RunArgs),
+    /// Run a kernel serially, in threads and in processes, and compare times and bits.
+    Compare(CompareArgs),
+    /// Print packages, NUMA nodes, cores and PUs, and where workers would go.
+    Topo(TopoArgs),
+    /// List or remove named shared-memory segments.
+    Segments {
+        #[command(subcommand)]
+        action: SegmentsAction,
+    },
+    /// Print the prime factors of numbers below 2^64, as GNU factor does.
+    Factor {
+        /// The numbers; standard input where there are none.
+        #[arg(value_name = "NUMBER")]
+        numbers: Vec<OsString>,
+    },
+}
+
+/// The kernels that the program has built in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum KernelName {
+    /// Rounds of a ← (sin a + cos a)^(a²) over doubles in [0, 1), summed by chunk.
+    TrigPower,
+    /// Whether each of many integers is prime.
+    IsPrime,
+    /// The prime factors of each of many integers.
+    Factor,
+}
+
+/// What is computed; with the seed, all that the result depends on.
+#[derive(Debug, Args)]
+pub(super) struct JobArgs {
+    /// The kernel.
+    pub(super) kernel: KernelName,
+
+    /// How many elements [default: 40M for trig-power, 1000 for is-prime, 100 for factor].
+    #[arg(long, visible_alias = "count", value_name = "N", value_parser = numbers::count, conflicts_with = "input")]
+    pub(super) elements: Option<usize>,
+
+    /// Elements in a chunk [default: elements/256, at least 64, at most 32768].
+    #[arg(long, value_name = "N", value_parser = numbers::count)]
+    pub(super) chunk: Option<usize>,
+
+    /// Rounds of trig-power [default: 3].
+    #[arg(long, value_name = "N", value_parser = numbers::integer)]
+    pub(super) rounds: Option<u64>,
+
+    /// Least integer drawn for is-prime [default: 1e14] and factor [default: 1e10].
+    #[arg(long, value_name = "N", value_parser = numbers::integer)]
+    pub(super) low: Option<u64>,
+
+    /// Integers drawn lie below this [default: 5e14 for is-prime, 1e12 for factor].
+    #[arg(long, value_name = "N", value_parser = numbers::integer)]
+    pub(super) high: Option<u64>,
+
+    /// Seed of all random streams [default: PINPOOL_SEED, else 42].
+    #[arg(long, value_name = "N", value_parser = numbers::integer)]
+    pub(super) seed: Option<u64>,
+
+    /// Take the elements from this file instead of drawing them; it is left as it is.
+    #[arg(long, value_name = "FILE.npy", conflicts_with_all = ["low", "high"])]
+    pub(super) input: Option<PathBuf>,
+
+    /// Have trig-power write the transformed values back into the array (and sum them still).
+    #[arg(long)]
+    pub(super) in_place: bool,
+
+    /// Instruction set [default: PINPOOL_ISA, else the best that this CPU has].
+    #[arg(long, value_name = "scalar|avx2|avx512|neon")]
+    pub(super) isa: Option<Isa>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+
+    /// How the chunks are run; the result has the same bits.
+    #[arg(long, value_name = "processes|threads|serial", default_value_t)]
+    pub(super) backend: Backend,
+
+    /// Save the results: a sum per chunk, a bool per number, or a row of 16 factors per number.
+    #[arg(long, value_name = "FILE.npy")]
+    pub(super) output: Option<PathBuf>,
+
+    /// Save the array as it is before the kernel.
+    #[arg(long, value_name = "FILE.npy")]
+    pub(super) save_input: Option<PathBuf>,
+
+    /// Save the array as it is after the kernel.
+    #[arg(long, value_name = "FILE.npy")]
+    pub(super) save_array: Option<PathBuf>,
+
+    /// Put the array under this name in /dev/shm, where numpy can open it.
+    #[arg(long)]
+    pub(super) name: Option<String>,
+
+    /// Leave the named array there.
+    #[arg(long, requires = "name")]
+    pub(super) keep: bool,
+
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// No progress bar, no remarks: nothing on standard error but errors.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+
+    /// Run it serially too, and fail where one bit differs.
+    #[arg(long)]
+    pub(super) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+
+    /// Time the best of this many runs.
+    #[arg(long, value_name = "N", default_value = "3", value_parser = numbers::count)]
+    pub(super) repeat: usize,
+
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// No progress bar, no remarks: nothing on standard error but errors.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopoArgs {
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+
+    /// Read another machine's /sys and /proc from under this directory.
+    #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
+    pub(super) root: Option<PathBuf>,
+
+    /// Take a machine made up in words instead, such as "package:2 core:4 pu:2".
+    #[arg(long, value_name = "TEXT")]
+    pub(super) synthetic: Option<String>,
+
+    /// Print the dump as one JSON object; with a placement option it holds the plan.
+    #[arg(long, conflicts_with = "svg")]
+    pub(super) json: bool,
+
+    /// Write the picture to this file as SVG.
+    #[arg(long, value_name = "FILE.svg")]
+    pub(super) svg: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(super) enum SegmentsAction {
+    /// List the named segments of this user.
+    List,
+    /// Remove those that nobody uses any more.
+    Gc,
+}

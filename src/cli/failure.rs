@@ -1,0 +1,106 @@
+//! Why the program did not do what it was asked, and which exit status that is.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+
+use pinpool::placement::PlacementError;
+use pinpool::segments::GcError;
+use pinpool::topology::TopologyError;
+use pinpool::{AttachError, CreateError, SaveError};
+
+use super::exit::Exit;
+use super::plan::UsageError;
+
+/// One error for all subcommands: its text goes to standard error once, and ends the program.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The words of `--synthetic`.
+    #[error(transparent)]
+    Synthetic(TopologyError),
+    #[error(transparent)]
+    Pool(#[from] pinpool::Error),
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    #[error("'{path}' holds no elements; give a file with at least one")]
+    EmptyInput { path: String },
+    #[error("'{path}' has another length than before; let nobody write into it while a job runs")]
+    InputChanged { path: String },
+    #[error(transparent)]
+    Segments(#[from] GcError),
+    #[error(
+        "the number {number} has {count} prime factors, and a row of --output has room for 16; leave --output out and take the text"
+    )]
+    TooManyFactors { number: u64, count: u32 },
+    #[error(
+        "the {what} of the backend {backend} differ from the serial ones; please report this, it must not happen"
+    )]
+    BitsDiffer { what: &'static str, backend: &'static str },
+    #[error("cannot {action}: {source}")]
+    System { action: &'static str, source: io::Error },
+    #[error("ended by {name}; nothing is left behind")]
+    Interrupted { signal: i32, name: &'static str },
+    /// Standard output failed.
+    #[error("cannot write to standard output: {0}")]
+    Stdout(#[source] io::Error),
+}
+
+impl Failure {
+    /// The exit status, after the text has gone to standard error.
+    pub(super) fn report(&self) -> Exit {
+        let exit = self.exit();
+        if exit != Exit::BROKEN_PIPE {
+            eprintln!("pinpool: {self}");
+        }
+        exit
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Failure::Usage(_) | Failure::Synthetic(_) => Exit::Usage,
+            Failure::Pool(error) => pool_exit(error),
+            Failure::Interrupted { signal, .. } => {
+                u8::try_from(*signal).map_or(Exit::Failed, Exit::Signal)
+            }
+            Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Exit::BROKEN_PIPE
+            }
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// Whether the library says that it was asked for what cannot be, or that it failed.
+fn pool_exit(error: &pinpool::Error) -> Exit {
+    match error {
+        pinpool::Error::Placement(_) | pinpool::Error::Args(_) => Exit::Usage,
+        pinpool::Error::Create(CreateError::Name { .. }) => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+impl From<CreateError> for Failure {
+    fn from(error: CreateError) -> Failure {
+        Failure::Pool(error.into())
+    }
+}
+
+impl From<AttachError> for Failure {
+    fn from(error: AttachError) -> Failure {
+        Failure::Pool(error.into())
+    }
+}
+
+impl From<PlacementError> for Failure {
+    fn from(error: PlacementError) -> Failure {
+        Failure::Pool(error.into())
+    }
+}
+
+impl From<TopologyError> for Failure {
+    fn from(error: TopologyError) -> Failure {
+        Failure::Pool(error.into())
+    }
+}

@@ -1,0 +1,69 @@
+//! Ctrl-C and SIGTERM: the run is wound up, and what cannot be wound up in time is cut off.
+//!
+//! A thread of its own waits for the signals. The first one is noted; the run looks at it between
+//! its steps ([`check`]) and unwinds, so that arrays, temporary files and the pool are taken down
+//! in the usual way. What has not ended after the grace is ended by the system's rules: the names
+//! are removed here, workers see their parent die, and the exit status is the same.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use std::{fs, io, process, thread};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::failure::Failure;
+
+/// How long a run may take to unwind: Ctrl-C ends all within a second.
+const GRACE: Duration = Duration::from_millis(700);
+
+/// The signal that came; 0: none.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// Names in /dev/shm that this run made and that must not outlive it.
+static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Starts to listen; `cancel` is called once, from another thread, when a signal comes.
+pub(super) fn listen() -> Result<(), Failure> {
+    let failed = |source| Failure::System { action: "listen for signals", source };
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let listener = move || {
+        if let Some(signal) = signals.forever().next() {
+            SIGNAL.store(signal, Ordering::Release);
+            thread::sleep(GRACE);
+            cut_off(signal);
+        }
+    };
+    let thread = thread::Builder::new().name("pinpool/signals".to_owned());
+    thread.spawn(listener).map(drop).map_err(failed)
+}
+
+/// An error where a signal has come.
+pub(super) fn check() -> Result<(), Failure> {
+    match SIGNAL.load(Ordering::Acquire) {
+        0 => Ok(()),
+        signal => Err(Failure::Interrupted { signal, name: name_of(signal) }),
+    }
+}
+
+/// Has a name removed should the run be cut off.
+pub(super) fn remove_at_end(name: &str) {
+    NAMES.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+}
+
+fn cut_off(signal: i32) -> ! {
+    for name in NAMES.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        let removed: io::Result<()> = fs::remove_file(format!("/dev/shm/{name}"));
+        // It may be gone already, which is all that is wanted.
+        let _ = removed;
+    }
+    let failure = Failure::Interrupted { signal, name: name_of(signal) };
+    process::exit(i32::from(failure.report().code()))
+}
+
+fn name_of(signal: i32) -> &'static str {
+    if signal == SIGTERM { "SIGTERM" } else { "SIGINT" }
+}

@@ -1,0 +1,269 @@
+//! The built-in kernels as jobs: how each fills an array, runs over it, and reads its slots.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use bytemuck::{Pod, TransparentWrapper, Zeroable};
+use ndarray::Ix1;
+use pinpool::{Bool, Param, Pool, SharedArray};
+use pinpool_kernels::primes::{Factors, factor_slice, is_prime_slice};
+use pinpool_kernels::{tree_fold, trig_power_in_place_sum, trig_power_sum};
+
+use super::factor;
+use super::failure::Failure;
+use super::output;
+use super::report::Count;
+
+/// A kernel over an array of `Element`s that gives an array of `Slot`s.
+pub(super) trait Job: Copy {
+    type Element: Pod;
+    type Slot: Pod;
+
+    /// Whether the kernel changes the array.
+    fn changes_array(self) -> bool {
+        false
+    }
+
+    /// Draws the elements, each chunk's from its own stream.
+    fn fill(
+        self,
+        pool: &Pool,
+        array: &mut SharedArray<Self::Element, Ix1>,
+        chunk: usize,
+    ) -> pinpool::Result<()>;
+
+    /// Runs the kernel over all chunks.
+    fn run(
+        self,
+        pool: &Pool,
+        array: &mut SharedArray<Self::Element, Ix1>,
+        chunk: usize,
+    ) -> pinpool::Result<SharedArray<Self::Slot, Ix1>>;
+
+    /// The total of the slots, and what the kernel counts.
+    fn total(self, slots: &[Self::Slot]) -> (f64, Count);
+
+    /// Saves what `--output` promises.
+    fn save(
+        self,
+        array: &SharedArray<Self::Element, Ix1>,
+        slots: &SharedArray<Self::Slot, Ix1>,
+        path: &Path,
+    ) -> Result<(), Failure>;
+
+    /// Writes the results one by one, where that is the kernel's text form.
+    fn list(
+        self,
+        _array: &[Self::Element],
+        _slots: &[Self::Slot],
+        _out: &mut impl Write,
+    ) -> io::Result<Listed> {
+        Ok(Listed::No)
+    }
+}
+
+/// Whether a kernel's text form lists its results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listed {
+    Yes,
+    No,
+}
+
+/// Rounds of a ← (sin a + cos a)^(a²), summed by chunk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TrigPower {
+    pub(super) rounds: u32,
+    pub(super) in_place: bool,
+}
+
+impl Job for TrigPower {
+    type Element = f64;
+    type Slot = f64;
+
+    fn changes_array(self) -> bool {
+        self.in_place
+    }
+
+    fn fill(
+        self,
+        pool: &Pool,
+        array: &mut SharedArray<f64, Ix1>,
+        chunk: usize,
+    ) -> pinpool::Result<()> {
+        pool.for_each(array.chunks_out(chunk), |mut c, ctx| ctx.rng().fill_uniform(&mut c))
+    }
+
+    fn run(
+        self,
+        pool: &Pool,
+        array: &mut SharedArray<f64, Ix1>,
+        chunk: usize,
+    ) -> pinpool::Result<SharedArray<f64, Ix1>> {
+        let rounds = Param(self.rounds);
+        if self.in_place {
+            pool.map((array.chunks_mut(chunk), rounds), |(mut c, rounds), _| {
+                trig_power_in_place_sum(c.as_slice_mut(), rounds)
+            })
+        } else {
+            pool.map((array.chunks(chunk), rounds), |(c, rounds), _| trig_power_sum(&c, rounds))
+        }
+    }
+
+    fn total(self, slots: &[f64]) -> (f64, Count) {
+        (tree_fold(slots), Count::None {})
+    }
+
+    fn save(
+        self,
+        _array: &SharedArray<f64, Ix1>,
+        slots: &SharedArray<f64, Ix1>,
+        path: &Path,
+    ) -> Result<(), Failure> {
+        Ok(slots.save(path)?)
+    }
+}
+
+/// Integers that are drawn from [low, high).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Range {
+    pub(super) low: u64,
+    pub(super) high: u64,
+}
+
+impl Range {
+    fn fill(
+        self,
+        pool: &Pool,
+        array: &mut SharedArray<u64, Ix1>,
+        chunk: usize,
+    ) -> pinpool::Result<()> {
+        let range = Param([self.low, self.high]);
+        pool.for_each((array.chunks_out(chunk), range), |(mut c, [low, high]), ctx| {
+            ctx.rng().fill_range(low, high, &mut c);
+        })
+    }
+}
+
+/// Whether each number is prime.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IsPrime(pub(super) Range);
+
+impl Job for IsPrime {
+    type Element = u64;
+    type Slot = Bool;
+
+    fn fill(
+        self,
+        pool: &Pool,
+        array: &mut SharedArray<u64, Ix1>,
+        chunk: usize,
+    ) -> pinpool::Result<()> {
+        self.0.fill(pool, array, chunk)
+    }
+
+    fn run(
+        self,
+        pool: &Pool,
+        array: &mut SharedArray<u64, Ix1>,
+        chunk: usize,
+    ) -> pinpool::Result<SharedArray<Bool, Ix1>> {
+        let mut prime = SharedArray::zeros(array.len())?;
+        pool.for_each(
+            (array.chunks(chunk), prime.chunks_out(chunk)),
+            |(numbers, mut prime), _| {
+                let prime: &mut [Bool] = prime.as_slice_mut();
+                is_prime_slice(numbers.as_slice(), bytemuck::cast_slice_mut(prime));
+            },
+        )?;
+        Ok(prime)
+    }
+
+    fn total(self, slots: &[Bool]) -> (f64, Count) {
+        let primes = slots.iter().filter(|prime| prime.get()).count() as u64;
+        (primes as f64, Count::Primes(primes))
+    }
+
+    fn save(
+        self,
+        _array: &SharedArray<u64, Ix1>,
+        slots: &SharedArray<Bool, Ix1>,
+        path: &Path,
+    ) -> Result<(), Failure> {
+        Ok(slots.save(path)?)
+    }
+}
+
+/// The prime factors of each number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Factor(pub(super) Range);
+
+/// [`Factors`] as a slot.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct FactorsSlot(Factors);
+
+// SAFETY: `Factors` is `repr(C)` of 17 u64, and all zeros is its record without factors.
+unsafe impl Zeroable for FactorsSlot {}
+// SAFETY: `repr(transparent)` over `Factors`, which is `repr(C)` of 17 u64: no padding, any bits
+// are valid, no pointers.
+unsafe impl Pod for FactorsSlot {}
+// SAFETY: `repr(transparent)` over `Factors`.
+unsafe impl TransparentWrapper<Factors> for FactorsSlot {}
+
+impl Job for Factor {
+    type Element = u64;
+    type Slot = FactorsSlot;
+
+    fn fill(
+        self,
+        pool: &Pool,
+        array: &mut SharedArray<u64, Ix1>,
+        chunk: usize,
+    ) -> pinpool::Result<()> {
+        self.0.fill(pool, array, chunk)
+    }
+
+    fn run(
+        self,
+        pool: &Pool,
+        array: &mut SharedArray<u64, Ix1>,
+        chunk: usize,
+    ) -> pinpool::Result<SharedArray<FactorsSlot, Ix1>> {
+        let mut factors = SharedArray::zeros(array.len())?;
+        pool.for_each(
+            (array.chunks(chunk), factors.chunks_out(chunk)),
+            |(numbers, mut out), _| {
+                let out: &mut [FactorsSlot] = out.as_slice_mut();
+                factor_slice(numbers.as_slice(), FactorsSlot::peel_slice_mut(out));
+            },
+        )?;
+        Ok(factors)
+    }
+
+    fn total(self, slots: &[FactorsSlot]) -> (f64, Count) {
+        let factors =
+            slots.iter().map(|slot| u64::from(slot.0.count_with_multiplicity())).sum::<u64>();
+        (factors as f64, Count::Factors(factors))
+    }
+
+    fn save(
+        self,
+        array: &SharedArray<u64, Ix1>,
+        slots: &SharedArray<FactorsSlot, Ix1>,
+        path: &Path,
+    ) -> Result<(), Failure> {
+        let matrix =
+            output::factor_matrix(array.as_slice(), FactorsSlot::peel_slice(slots.as_slice()))?;
+        Ok(matrix.save(path)?)
+    }
+
+    fn list(
+        self,
+        array: &[u64],
+        slots: &[FactorsSlot],
+        out: &mut impl Write,
+    ) -> io::Result<Listed> {
+        factor::write_lines(array, FactorsSlot::peel_slice(slots), out)?;
+        Ok(Listed::Yes)
+    }
+}

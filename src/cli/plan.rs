@@ -1,0 +1,237 @@
+//! From the words of the command line to the resolved plan of a job; all validation is here.
+
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::path::PathBuf;
+
+use pinpool_kernels::isa::{self, Isa, IsaError};
+
+use super::args::{JobArgs, KernelName};
+use super::numbers::{self, NumberError};
+
+/// The program's kernels are vector kernels: a default chunk is not shorter than this.
+const MIN_DEFAULT_CHUNK: usize = 64;
+/// Longest default chunk: 256 KiB of 8-byte elements, so that a chunk's journal stays in L2.
+const MAX_DEFAULT_CHUNK: usize = 32_768;
+/// Default chunks are this many, as far as the two bounds above let them.
+const DEFAULT_CHUNKS: usize = 256;
+const DEFAULT_SEED: u64 = 42;
+const DEFAULT_ROUNDS: u32 = 3;
+
+/// What is wrong with what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UsageError {
+    #[error(
+        "a chunk of {chunk} is longer than the array of {elements}; give --chunk {elements} or less"
+    )]
+    ChunkTooLong { chunk: usize, elements: usize },
+    #[error("{option} is for {kernels}; leave it out")]
+    NotForKernel { option: &'static str, kernels: &'static str },
+    #[error("no integer lies in [{low}, {high}); give a --high above --low")]
+    EmptyRange { low: u64, high: u64 },
+    #[error("{rounds} rounds are too many; give at most {}", u32::MAX)]
+    TooManyRounds { rounds: u64 },
+    #[error("PINPOOL_SEED: {0}")]
+    Seed(NumberError),
+    #[error("PINPOOL_ISA: {0}")]
+    IsaVariable(IsaError),
+    #[error("--isa: {0}")]
+    Isa(IsaError),
+}
+
+/// The resolved plan of a job: all that its result depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) kernel: Kernel,
+    pub(super) source: Source,
+    /// As asked for; the default depends on the number of elements.
+    chunk: Option<usize>,
+    pub(super) seed: u64,
+    pub(super) isa: Isa,
+}
+
+/// A kernel with its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kernel {
+    TrigPower { rounds: u32, in_place: bool },
+    IsPrime,
+    Factor,
+}
+
+/// Where the elements come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Drawn from the chunks' streams: doubles in [0, 1), or integers in a range.
+    Drawn { elements: usize, low: u64, high: u64 },
+    /// Read from a `.npy` file.
+    File(PathBuf),
+}
+
+impl Plan {
+    /// Checks the words of a job and fills in the defaults, the tutorials' jobs.
+    pub(super) fn of(args: &JobArgs) -> Result<Plan, UsageError> {
+        let kernel = match args.kernel {
+            KernelName::TrigPower => {
+                refuse(args.low.is_some(), "--low", "is-prime and factor")?;
+                refuse(args.high.is_some(), "--high", "is-prime and factor")?;
+                Kernel::TrigPower { rounds: rounds(args.rounds)?, in_place: args.in_place }
+            }
+            KernelName::IsPrime => Kernel::IsPrime,
+            KernelName::Factor => Kernel::Factor,
+        };
+        if !matches!(kernel, Kernel::TrigPower { .. }) {
+            refuse(args.rounds.is_some(), "--rounds", "trig-power")?;
+            refuse(args.in_place, "--in-place", "trig-power")?;
+        }
+        let plan = Plan {
+            kernel,
+            source: source(args)?,
+            chunk: args.chunk,
+            seed: seed(args.seed)?,
+            isa: instruction_set(args.isa)?,
+        };
+        if let Source::Drawn { elements, .. } = plan.source {
+            plan.chunk(elements)?;
+        }
+        Ok(plan)
+    }
+
+    /// The chunk length for an array of so many elements; known to the caller or by default, it
+    /// enters the result, so it follows from the number of elements alone.
+    pub(super) fn chunk(&self, elements: usize) -> Result<usize, UsageError> {
+        match self.chunk {
+            Some(chunk) if chunk > elements => Err(UsageError::ChunkTooLong { chunk, elements }),
+            Some(chunk) => Ok(chunk),
+            None => {
+                Ok(elements.div_ceil(DEFAULT_CHUNKS).clamp(MIN_DEFAULT_CHUNK, MAX_DEFAULT_CHUNK))
+            }
+        }
+    }
+}
+
+impl Kernel {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kernel::TrigPower { .. } => "trig-power",
+            Kernel::IsPrime => "is-prime",
+            Kernel::Factor => "factor",
+        }
+    }
+}
+
+fn source(args: &JobArgs) -> Result<Source, UsageError> {
+    if let Some(path) = &args.input {
+        return Ok(Source::File(path.clone()));
+    }
+    let (elements, low, high) = match args.kernel {
+        KernelName::TrigPower => (40_000_000, 0, 1),
+        KernelName::IsPrime => (1000, 100_000_000_000_000, 500_000_000_000_000),
+        KernelName::Factor => (100, 10_000_000_000, 1_000_000_000_000),
+    };
+    let (low, high) = (args.low.unwrap_or(low), args.high.unwrap_or(high));
+    if low >= high {
+        return Err(UsageError::EmptyRange { low, high });
+    }
+    Ok(Source::Drawn { elements: args.elements.unwrap_or(elements), low, high })
+}
+
+fn rounds(asked: Option<u64>) -> Result<u32, UsageError> {
+    match asked {
+        None => Ok(DEFAULT_ROUNDS),
+        Some(rounds) => u32::try_from(rounds).map_err(|_| UsageError::TooManyRounds { rounds }),
+    }
+}
+
+fn seed(asked: Option<u64>) -> Result<u64, UsageError> {
+    match (asked, env::var("PINPOOL_SEED")) {
+        (Some(seed), _) => Ok(seed),
+        (None, Ok(text)) if !text.is_empty() => numbers::integer(&text).map_err(UsageError::Seed),
+        (None, _) => Ok(DEFAULT_SEED),
+    }
+}
+
+/// The instruction set for the whole run; from here on the kernels of this process use it.
+fn instruction_set(asked: Option<Isa>) -> Result<Isa, UsageError> {
+    let isa = match asked {
+        Some(isa) => isa,
+        None => isa::from_env().map_err(UsageError::IsaVariable)?.unwrap_or_else(isa::best),
+    };
+    isa::force(isa).map_err(UsageError::Isa)?;
+    Ok(isa)
+}
+
+fn refuse(given: bool, option: &'static str, kernels: &'static str) -> Result<(), UsageError> {
+    if given { Err(UsageError::NotForKernel { option, kernels }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::{Cli, Command};
+    use super::*;
+    use clap::Parser;
+
+    fn plan(line: &str) -> Result<Plan, UsageError> {
+        let words = ["pinpool", "run"].into_iter().chain(line.split_whitespace());
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Run(args) => Plan::of(&args.job),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_tutorials_jobs() {
+        let trig = plan("trig-power").unwrap();
+        assert_eq!(trig.source, Source::Drawn { elements: 40_000_000, low: 0, high: 1 });
+        assert_eq!(trig.kernel, Kernel::TrigPower { rounds: 3, in_place: false });
+        assert_eq!(trig.chunk(40_000_000), Ok(32_768));
+        let (low, high) = (100_000_000_000_000, 500_000_000_000_000);
+        assert_eq!(plan("is-prime").unwrap().source, Source::Drawn { elements: 1000, low, high });
+        let (low, high) = (10_000_000_000, 1_000_000_000_000);
+        assert_eq!(plan("factor").unwrap().source, Source::Drawn { elements: 100, low, high });
+    }
+
+    #[test]
+    fn the_default_chunk_follows_from_the_number_of_elements_alone() {
+        let plan = plan("trig-power").unwrap();
+        for (elements, chunk) in [(1, 64), (64 * 256, 64), (64 * 256 + 1, 65), (1 << 30, 32_768)] {
+            assert_eq!(plan.chunk(elements), Ok(chunk));
+        }
+    }
+
+    #[test]
+    fn a_chunk_longer_than_the_array_is_refused() {
+        let error = UsageError::ChunkTooLong { chunk: 11, elements: 10 };
+        assert_eq!(plan("trig-power --elements 10 --chunk 11"), Err(error));
+        assert!(plan("trig-power --elements 10 --chunk 10").is_ok());
+        assert!(plan("trig-power --elements 10").is_ok());
+    }
+
+    #[test]
+    fn options_of_another_kernel_are_refused_rather_than_passed_over() {
+        for line in [
+            "is-prime --rounds 3",
+            "factor --in-place",
+            "trig-power --low 1",
+            "trig-power --high 9",
+        ] {
+            assert!(matches!(plan(line), Err(UsageError::NotForKernel { .. })), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_empty_range_is_refused() {
+        let error = UsageError::EmptyRange { low: 10, high: 10 };
+        assert_eq!(plan("is-prime --low 10 --high 10"), Err(error));
+        // A low above the default high would draw from nothing.
+        assert!(plan("factor --low 1e15").is_err());
+    }
+
+    #[test]
+    fn more_rounds_than_a_kernel_counts_are_refused() {
+        assert_eq!(
+            plan("trig-power --rounds 5G"),
+            Err(UsageError::TooManyRounds { rounds: 5_000_000_000 })
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! `pinpool run`: one kernel over one array, with all that is saved, checked and printed.
+
+use std::io::{self, BufWriter, Write};
+
+use super::args::RunArgs;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::interrupt;
+use super::kernels::{Factor, IsPrime, Job, Listed, Range, TrigPower};
+use super::plan::{Kernel, Plan, Source};
+use super::progress::Progress;
+use super::session::{Session, Setup};
+
+pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let plan = Plan::of(&args.job)?;
+    let range = match plan.source {
+        Source::Drawn { low, high, .. } => Range { low, high },
+        Source::File(_) => Range { low: 0, high: 0 },
+    };
+    match plan.kernel {
+        Kernel::TrigPower { rounds, in_place } => {
+            run_job(TrigPower { rounds, in_place }, &plan, args)
+        }
+        Kernel::IsPrime => run_job(IsPrime(range), &plan, args),
+        Kernel::Factor => run_job(Factor(range), &plan, args),
+    }
+}
+
+fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure> {
+    let placement = args.place.options();
+    interrupt::listen()?;
+    let progress = Progress::new(args.quiet);
+    let setup =
+        Setup { plan, backend: args.backend, placement: &placement, name: args.name.as_deref() };
+    let mut session = Session::open(job, &setup)?;
+    if let Some(name) = &args.name {
+        interrupt::remove_at_end(name);
+    }
+    if !args.quiet {
+        session.warnings().for_each(|warning| eprintln!("pinpool: {warning}"));
+    }
+    session.fill(&progress)?;
+    if let Some(path) = &args.save_input {
+        session.array.save(path)?;
+        interrupt::check()?;
+    }
+    let slots = session.run(&progress)?;
+    let report = session.report(&slots);
+    if let Some(path) = &args.save_array {
+        session.array.save(path)?;
+        interrupt::check()?;
+    }
+    if let Some(path) = &args.output {
+        job.save(&session.array, &slots, path)?;
+        interrupt::check()?;
+    }
+    if args.verify {
+        session.verify(&slots, &progress)?;
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.json {
+        let text = serde_json::to_string(&report).expect("a report is plain data");
+        writeln!(out, "{text}").map_err(Failure::Stdout)?;
+    } else {
+        let listed = job.list(session.array.as_slice(), slots.as_slice(), &mut out);
+        match listed.map_err(Failure::Stdout)? {
+            Listed::No => write!(out, "{report}").map_err(Failure::Stdout)?,
+            Listed::Yes if args.quiet => {}
+            Listed::Yes => eprint!("{report}"),
+        }
+    }
+    out.flush().map_err(Failure::Stdout)?;
+    if args.verify && !args.quiet {
+        eprintln!("verified: the serial run has the same bits");
+    }
+    if args.keep {
+        let keep = session.array.set_persist(true);
+        keep.map_err(|source| Failure::System { action: "keep the array's name", source })?;
+    }
+    Ok(Exit::Done)
+}

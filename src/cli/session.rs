@@ -1,0 +1,155 @@
+//! One pool with one array: the steps that `run` and `compare` have in common, each timed.
+
+use std::time::Instant;
+
+use bytemuck::cast_slice;
+use ndarray::Ix1;
+use pinpool::placement::PlacementOptions;
+use pinpool::{Backend, Pool, SharedArray};
+
+use super::failure::Failure;
+use super::interrupt;
+use super::kernels::Job;
+use super::plan::{Plan, Source};
+use super::progress::Progress;
+use super::report::{Report, Seconds, hash};
+use super::{data, memory};
+
+/// A pool that is up, an array, and the clock.
+#[derive(Debug)]
+pub(super) struct Session<'p, J: Job> {
+    job: J,
+    plan: &'p Plan,
+    backend: Backend,
+    pool: Pool,
+    pub(super) array: SharedArray<J::Element, Ix1>,
+    chunk: usize,
+    seconds: Seconds,
+}
+
+/// What a session is opened with.
+#[derive(Debug)]
+pub(super) struct Setup<'p> {
+    pub(super) plan: &'p Plan,
+    pub(super) backend: Backend,
+    pub(super) placement: &'p PlacementOptions,
+    /// The array's name in /dev/shm.
+    pub(super) name: Option<&'p str>,
+}
+
+impl<'p, J: Job> Session<'p, J> {
+    /// Brings the pool up, and the array.
+    pub(super) fn open(job: J, setup: &Setup<'p>) -> Result<Self, Failure> {
+        let Setup { plan, backend, placement, name } = *setup;
+        let started = Instant::now();
+        let pool = pool(plan, backend, placement)?;
+        let seconds = Seconds { start: started.elapsed().as_secs_f64(), fill: 0.0, run: 0.0 };
+        interrupt::check()?;
+        let array = data::make(&plan.source, name, job.changes_array())?;
+        let chunk = plan.chunk(array.len())?;
+        Ok(Session { job, plan, backend, pool, array, chunk, seconds })
+    }
+
+    /// Draws the elements, where they are drawn.
+    pub(super) fn fill(&mut self, progress: &Progress) -> Result<(), Failure> {
+        let started = Instant::now();
+        if let Source::Drawn { .. } = self.plan.source {
+            let Session { job, pool, array, chunk, .. } = self;
+            let chunks = array.len().div_ceil(*chunk);
+            let filled = progress.watch(pool, "fill", chunks, || job.fill(pool, array, *chunk));
+            interrupt::check()?;
+            filled?;
+        }
+        self.seconds.fill = started.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Has the array as it was before the kernel, once the kernel has changed it.
+    pub(super) fn refill(&mut self, progress: &Progress) -> Result<(), Failure> {
+        if !self.job.changes_array() {
+            return Ok(());
+        }
+        match &self.plan.source {
+            Source::File(path) => data::read_again(path, &mut self.array),
+            Source::Drawn { .. } => self.fill(progress),
+        }
+    }
+
+    /// Runs the kernel and notes the time; of several runs the best one counts.
+    pub(super) fn run(
+        &mut self,
+        progress: &Progress,
+    ) -> Result<SharedArray<J::Slot, Ix1>, Failure> {
+        let Session { job, plan, pool, array, chunk, .. } = self;
+        let chunks = array.len().div_ceil(*chunk);
+        let (slots, elapsed) = progress.watch(pool, plan.kernel.name(), chunks, || {
+            let started = Instant::now();
+            let slots = job.run(pool, array, *chunk);
+            (slots, started.elapsed().as_secs_f64())
+        });
+        interrupt::check()?;
+        let first = self.seconds.run == 0.0;
+        self.seconds.run = if first { elapsed } else { self.seconds.run.min(elapsed) };
+        Ok(slots?)
+    }
+
+    /// What the user should know of where the workers are.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.pool.plan().warnings.iter().map(String::as_str)
+    }
+
+    /// All that is known now.
+    pub(super) fn report(&self, slots: &SharedArray<J::Slot, Ix1>) -> Report {
+        let peak_memory_bytes = memory::peak_bytes();
+        let (total, count) = self.job.total(slots.as_slice());
+        Report {
+            kernel: self.plan.kernel.name(),
+            backend: self.backend.name(),
+            isa: self.plan.isa.name(),
+            workers: self.pool.workers(),
+            places: self.pool.plan().workers.iter().map(|worker| worker.pus.clone()).collect(),
+            seed: self.plan.seed,
+            elements: self.array.len(),
+            chunk: self.chunk,
+            chunks: self.chunks(),
+            seconds: self.seconds,
+            total,
+            total_bits: total.to_bits(),
+            slots_hash: hash(cast_slice(slots.as_slice())),
+            peak_memory_bytes,
+            count,
+        }
+    }
+
+    /// Runs the kernel serially on the same elements, and fails where one bit differs.
+    pub(super) fn verify(
+        &mut self,
+        slots: &SharedArray<J::Slot, Ix1>,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let changed = self.job.changes_array().then(|| hash(cast_slice(self.array.as_slice())));
+        self.pool = pool(self.plan, Backend::Serial, &PlacementOptions::default())?;
+        self.refill(progress)?;
+        let Session { job, pool, array, chunk, .. } = self;
+        let chunks = array.len().div_ceil(*chunk);
+        let serial = progress.watch(pool, "verify", chunks, || job.run(pool, array, *chunk));
+        interrupt::check()?;
+        let differ = |what| Err(Failure::BitsDiffer { what, backend: self.backend.name() });
+        if cast_slice::<_, u8>(slots.as_slice()) != cast_slice::<_, u8>(serial?.as_slice()) {
+            return differ("results");
+        }
+        if changed.is_some_and(|changed| changed != hash(cast_slice(self.array.as_slice()))) {
+            return differ("array's elements");
+        }
+        Ok(())
+    }
+
+    fn chunks(&self) -> usize {
+        self.array.len().div_ceil(self.chunk)
+    }
+}
+
+fn pool(plan: &Plan, backend: Backend, placement: &PlacementOptions) -> Result<Pool, Failure> {
+    let builder = Pool::builder().placement(placement.clone()).backend(backend).seed(plan.seed);
+    Ok(builder.build()?)
+}

@@ -1,0 +1,80 @@
+//! Every limit and tuning constant of the pool, with its effect and its reason.
+//!
+//! None of these enters a result, except [`DEFAULT_CHUNKS`] and [`DEFAULT_CHUNK_BYTES`], which
+//! are therefore part of the versioned geometry and never change within a major version.
+
+/// Most workers of one pool: the worker number has 10 bits in a chunk word.
+pub const MAX_WORKERS: usize = 1 << 10;
+
+/// Jobs in flight at once in one pool: one bit each in the live mask. Further submissions wait.
+pub const MAX_JOBS: usize = 64;
+
+/// Arguments of one job: the longest tuple.
+pub const MAX_ARGS: usize = 8;
+
+/// Dimensions of an array that is an argument of a job.
+pub const MAX_NDIM: usize = 16;
+
+/// Bytes of all `Param` values of one job together; larger state goes into a shared array.
+pub const MAX_PARAM_BYTES: usize = 1024;
+
+/// Chunks of one job.
+pub const MAX_CHUNKS: u64 = 1 << 32;
+
+/// Chunk words that lie in the job's slot of the control block; larger jobs use a segment.
+pub(crate) const INLINE_WORDS: usize = 512;
+
+/// Result bytes of a `call` that lie in the job's slot of the control block.
+pub(crate) const INLINE_RESULT_BYTES: usize = 256;
+
+/// Bytes of an error text that a worker can report; longer ones are cut.
+pub(crate) const ERROR_TEXT_BYTES: usize = 480;
+
+/// How many chunks the default geometry aims at.
+pub const DEFAULT_CHUNKS: u64 = 256;
+
+/// Most bytes of one default chunk: its undo copy stays in a core's second-level cache
+/// (a larger one costs an in-place kernel 30 to 55 % instead of some 5 %).
+pub const DEFAULT_CHUNK_BYTES: usize = 256 * 1024;
+
+/// How long an idle worker looks for work before it sleeps. A wake-up costs 25 to 60 µs, so that
+/// looking about as long costs at most twice the better choice.
+pub(crate) const WORKER_SPIN_NS: u64 = 60_000;
+
+/// How long a caller looks for the end of its job before it sleeps.
+pub(crate) const CALLER_SPIN_NS: u64 = 100_000;
+
+/// Looks between two offers of the core to whoever else wants it, some microseconds.
+pub(crate) const LOOKS_BETWEEN_YIELDS: u32 = 8;
+
+/// The same for a caller where every core has a worker: it would only take time from one of them.
+pub(crate) const LOOKS_BETWEEN_YIELDS_SHARED: u32 = 1;
+
+/// Result segments kept for the next map, and their bytes together.
+pub(crate) const RESULTS_KEPT: usize = 8;
+pub(crate) const RESULTS_KEPT_BYTES: usize = 24 << 20;
+
+/// A chunk whose worker died this often of its own doing (a signal that a program earns, or an
+/// exit) ends its job.
+pub const MAX_OWN_DEATHS: u32 = 3;
+
+/// A chunk whose worker was killed from outside (SIGKILL) this often ends its job.
+pub const MAX_KILLS: u32 = 100;
+
+/// Deaths in a row of one worker without a finished chunk before its restart is delayed.
+pub(crate) const RESTARTS_AT_ONCE: u32 = 3;
+
+/// First delay of a restart, doubled each time up to [`RESTART_DELAY_MAX_MS`].
+pub(crate) const RESTART_DELAY_MS: u64 = 10;
+
+/// Longest delay of a restart.
+pub(crate) const RESTART_DELAY_MAX_MS: u64 = 1_000;
+
+/// Starts in a row of one worker that ended before it was ready; then the pool is broken.
+pub(crate) const MAX_FAILED_STARTS: u32 = 5;
+
+/// How long `build` waits for all workers to be ready.
+pub(crate) const START_TIMEOUT_MS: u64 = 30_000;
+
+/// How long a worker that was told to end may take before it is killed.
+pub(crate) const STOP_GRACE_MS: u64 = 2_000;

@@ -1,0 +1,316 @@
+//! Where everything lies in a pool's control block, and the plain data that travels in it.
+//!
+//! ```text
+//! Header | WorkerState x workers | per job slot: JobLine, JobDesc, result, words,
+//!                                                Tally x workers, ErrorRecord x workers
+//! ```
+//!
+//! All of it is `#[repr(C)]`, fixed-width, and either atomic or moved word by word through
+//! atomics: memory that another process may write is never looked at through a plain reference.
+
+#![forbid(unsafe_code)]
+
+use crate::config::{
+    ERROR_TEXT_BYTES, INLINE_RESULT_BYTES, INLINE_WORDS, MAX_ARGS, MAX_JOBS, MAX_NDIM,
+    MAX_PARAM_BYTES,
+};
+use crate::sync::{AtomicU32, AtomicU64};
+use bytemuck::{Pod, Zeroable};
+
+/// First word of a complete control block, stored last.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"pinpool\x01");
+
+/// Layout version of the control block; parent and worker must agree.
+pub(crate) const VERSION: u64 = 1;
+
+/// The first page: what never changes, then the hot words on cache lines of their own.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Header {
+    pub(crate) magic: AtomicU64,
+    pub(crate) version: AtomicU64,
+    pub(crate) build_id: [AtomicU64; 2],
+    pub(crate) bytes: AtomicU64,
+    pub(crate) workers: AtomicU64,
+    pub(crate) seed: AtomicU64,
+    pub(crate) isa: AtomicU64,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) event: Event,
+    /// One bit a worker: it says that it sleeps. Set by the worker, cleared by who wakes it.
+    pub(crate) sleepers: Sleepers,
+}
+
+/// What a worker that looks for work reads, on one line.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Dispatch {
+    /// Rises whenever there may be something new to do.
+    pub(crate) work_seq: AtomicU64,
+    /// One bit a job slot: a job is in it.
+    pub(crate) live: AtomicU64,
+    /// Not 0: workers end.
+    pub(crate) shutdown: AtomicU64,
+}
+
+/// Rises when a worker becomes ready; `build` sleeps on it.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Event {
+    pub(crate) seq: AtomicU32,
+}
+
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Sleepers {
+    pub(crate) bits: [AtomicU64; 16],
+}
+
+/// Values of [`Park::state`].
+pub(crate) const BUSY: u32 = 0;
+pub(crate) const SLEEPING: u32 = 1;
+pub(crate) const SPINNING: u32 = 2;
+
+/// A worker's futex word.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Park {
+    pub(crate) state: AtomicU32,
+    _pad: u32,
+    /// Messages put into the worker's socket so far.
+    pub(crate) mail: AtomicU64,
+}
+
+/// What a worker is doing: written by the worker alone, read by the supervisor after its death.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Current {
+    /// Written before the claim: which job and chunk the claim is for.
+    pub(crate) epoch: AtomicU64,
+    pub(crate) chunk: AtomicU64,
+    pub(crate) slot: AtomicU64,
+    /// Segment of the journal that `armed` speaks of.
+    pub(crate) journal: AtomicU64,
+    /// 1: the journal holds the old bytes of (`epoch`, `chunk`), and the chunk may be half new.
+    pub(crate) armed: AtomicU64,
+    /// Chunks brought to an end in this incarnation.
+    pub(crate) finished: AtomicU64,
+}
+
+/// What the parent knows of a worker, and where its journal is.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Standing {
+    /// Incarnation + 1 that is ready; 0 before the first.
+    pub(crate) ready: AtomicU64,
+    pub(crate) pid: AtomicU64,
+    /// Where the kernel ran it when it said ready.
+    pub(crate) pu: AtomicU64,
+    /// Written by the parent: segment of the journal to use, 0 for none.
+    pub(crate) journal: AtomicU64,
+    /// Bytes of the start error in `text`; 0 for none.
+    pub(crate) text_len: AtomicU64,
+    pub(crate) text: [AtomicU64; 43],
+}
+
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct WorkerState {
+    pub(crate) park: Park,
+    pub(crate) current: Current,
+    pub(crate) standing: Standing,
+}
+
+/// A job slot's own words.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct JobLine {
+    /// Epoch of the job in this slot, 0 for none.
+    pub(crate) live: AtomicU64,
+    /// Epoch of the job that takes no more claims (failed, cancelled).
+    pub(crate) stop: AtomicU64,
+    /// Rises when recovery has freed chunks: scan all words again.
+    pub(crate) rescan: AtomicU64,
+    pub(crate) complete: Complete,
+}
+
+/// What a caller waits on: the low half of `epoch` is its futex word.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Complete {
+    /// Newest epoch of this slot that came to its end.
+    pub(crate) epoch: AtomicU64,
+    pub(crate) waiters: AtomicU64,
+}
+
+/// What one worker did in the job of one slot: a hint for progress and completion, rebuilt from
+/// the words after a death.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Tally {
+    /// Epoch that `over`, `head` and `tail` speak of.
+    pub(crate) epoch: AtomicU64,
+    /// Chunks that this worker brought to an end.
+    pub(crate) over: AtomicU64,
+    /// No chunk of this worker's share below it is free.
+    pub(crate) head: AtomicU64,
+    /// No chunk of this worker's share from it on is free.
+    pub(crate) tail: AtomicU64,
+}
+
+/// The failure that one worker saw in the job of one slot, at the lowest chunk.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct ErrorRecord {
+    pub(crate) epoch: AtomicU64,
+    pub(crate) chunk: AtomicU64,
+    /// Bytes of text, and [`PANIC`] or [`RETURNED`] in the upper half.
+    pub(crate) kind_len: AtomicU64,
+    pub(crate) text: [AtomicU64; ERROR_TEXT_BYTES / 8],
+}
+
+/// The kernel panicked.
+pub(crate) const PANIC: u64 = 1;
+/// The kernel returned an error.
+pub(crate) const RETURNED: u64 = 2;
+
+/// What kind of argument an [`ArgDesc`] describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum ArgKind {
+    /// Chunks, read only.
+    Read = 0,
+    /// Chunks, changed in place: journaled.
+    Update = 1,
+    /// Chunks, overwritten without being read: run again from the start after a death.
+    Overwrite = 2,
+    /// The whole array for every chunk, read only.
+    Whole = 3,
+    /// Bytes in the job.
+    Param = 4,
+    /// The chunk's own range of an index space; no memory.
+    Index = 5,
+}
+
+/// One argument of a job, as it travels.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct ArgDesc {
+    pub(crate) kind: u64,
+    /// Segment number; 0 for `Param` and `Index`.
+    pub(crate) segment: u64,
+    /// Bytes from the start of the segment (of the parameter area for `Param`).
+    pub(crate) offset: u64,
+    /// Length of axis 0; bytes of the value for `Param`.
+    pub(crate) rows: u64,
+    pub(crate) row_bytes: u64,
+    pub(crate) chunk_rows: u64,
+    pub(crate) element_bytes: u64,
+    pub(crate) ndim: u64,
+    pub(crate) shape: [u64; MAX_NDIM],
+}
+
+/// The fixed part of a job, as it travels.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct JobHead {
+    pub(crate) epoch: u64,
+    /// Place of the kernel's entry relative to this crate's anchor in the same image.
+    pub(crate) entry: i64,
+    pub(crate) chunks: u64,
+    /// Job number of the random streams.
+    pub(crate) stream: u64,
+    /// Segment of the chunk words; 0: in the job's slot.
+    pub(crate) words: u64,
+    /// Segment of the result slots; 0: in the job's slot.
+    pub(crate) results: u64,
+    pub(crate) results_offset: u64,
+    pub(crate) result_bytes: u64,
+    /// Bytes that one chunk's undo copy takes at most; 0: nothing is journaled.
+    pub(crate) journal_bytes: u64,
+    pub(crate) args: u64,
+    pub(crate) param_bytes: u64,
+    pub(crate) flags: u64,
+}
+
+/// Flag: a failed chunk does not end the job.
+pub(crate) const KEEP_GOING: u64 = 1;
+
+/// A job as it travels: `head`, then `args[..head.args]`, then `params`.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct JobDesc {
+    pub(crate) head: JobHead,
+    pub(crate) args: [ArgDesc; MAX_ARGS],
+    pub(crate) params: [u64; MAX_PARAM_BYTES / 8],
+}
+
+const fn align_up(n: usize, to: usize) -> usize {
+    n.div_ceil(to) * to
+}
+
+/// Offsets in the control block of a pool of `workers` workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) workers: usize,
+}
+
+impl Layout {
+    pub(crate) const DESC: usize = size_of::<JobLine>();
+    pub(crate) const RESULT: usize = align_up(Self::DESC + size_of::<JobDesc>(), 128);
+    pub(crate) const WORDS: usize = Self::RESULT + INLINE_RESULT_BYTES;
+    const TALLIES: usize = Self::WORDS + INLINE_WORDS * 8;
+
+    pub(crate) fn worker(self, worker: usize) -> usize {
+        size_of::<Header>() + worker * size_of::<WorkerState>()
+    }
+
+    fn job_bytes(self) -> usize {
+        let per_worker = size_of::<Tally>() + size_of::<ErrorRecord>();
+        align_up(Self::TALLIES + self.workers * per_worker, 4096)
+    }
+
+    pub(crate) fn job(self, slot: usize) -> usize {
+        align_up(self.worker(self.workers), 4096) + slot * self.job_bytes()
+    }
+
+    pub(crate) fn tally(self, slot: usize, worker: usize) -> usize {
+        self.job(slot) + Self::TALLIES + worker * size_of::<Tally>()
+    }
+
+    pub(crate) fn error(self, slot: usize, worker: usize) -> usize {
+        self.job(slot)
+            + Self::TALLIES
+            + self.workers * size_of::<Tally>()
+            + worker * size_of::<ErrorRecord>()
+    }
+
+    pub(crate) fn bytes(self) -> usize {
+        self.job(MAX_JOBS)
+    }
+}
+
+const _: () = {
+    assert!(size_of::<JobDesc>().is_multiple_of(8));
+    assert!(Layout::RESULT.is_multiple_of(64));
+    assert!(size_of::<ErrorRecord>().is_multiple_of(64));
+    assert!(size_of::<Tally>() == 64);
+    assert!(align_of::<WorkerState>() == 128 && align_of::<JobLine>() == 128);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_do_not_overlap_and_are_aligned() {
+        for workers in [1, 2, 7, 1024] {
+            let l = Layout { workers };
+            assert!(l.worker(0).is_multiple_of(128) && l.job(0).is_multiple_of(4096));
+            assert!(l.worker(workers) <= l.job(0));
+            assert_eq!(l.tally(3, workers), l.error(3, 0));
+            assert!(l.error(3, workers) <= l.job(4));
+            assert!(l.error(3, 1).is_multiple_of(64) || workers == 1);
+            assert_eq!(l.bytes(), l.job(MAX_JOBS));
+        }
+    }
+}

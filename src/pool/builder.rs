@@ -1,0 +1,318 @@
+//! Building a pool: options, the plan, the control block, and the start of the workers.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::thread::{Timespec, futex};
+
+use super::jobs::Jobs;
+use super::output::Output;
+use super::supervisor::{Supervisor, Watch};
+use super::table::{Local, Table};
+use super::{Crew, Pool, Threads, shut_down};
+use crate::config::START_TIMEOUT_MS;
+use crate::control::Control;
+use crate::error::{Result, StartError};
+use crate::layout::Layout;
+use crate::placement::{Bind, PlacementOptions, Places, Plan, bind, plan};
+use crate::segment::Segment;
+use crate::sys::image::{self, Image};
+use crate::sys::process::{self, forks};
+use crate::topology::Topology;
+use crate::worker::Worker;
+use crate::worker_process;
+
+/// What runs the chunks of a pool's jobs. The results have the same bits on all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Worker processes: a crash in a kernel is survived.
+    #[default]
+    Processes,
+    /// Threads of this process: the same speed, no protection.
+    Threads,
+    /// The caller itself, one chunk after the other.
+    Serial,
+}
+
+impl Backend {
+    /// The name used on the command line and in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Processes => "processes",
+            Backend::Threads => "threads",
+            Backend::Serial => "serial",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A backend's name that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown backend {0:?}; use one of processes, threads, serial")]
+pub struct UnknownBackend(String);
+
+impl FromStr for Backend {
+    type Err = UnknownBackend;
+
+    fn from_str(s: &str) -> std::result::Result<Backend, UnknownBackend> {
+        [Backend::Processes, Backend::Threads, Backend::Serial]
+            .into_iter()
+            .find(|b| b.name() == s)
+            .ok_or_else(|| UnknownBackend(s.to_owned()))
+    }
+}
+
+/// Options of a pool; made by [`Pool::builder`].
+#[derive(Debug, Clone, Default)]
+#[must_use = "a pool starts when `build` is called"]
+pub struct PoolBuilder {
+    placement: PlacementOptions,
+    per_core: Option<usize>,
+    backend: Backend,
+    seed: u64,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl PoolBuilder {
+    /// So many workers. Default: one per usable physical core, cut by the CPU quota.
+    pub fn workers(mut self, workers: usize) -> PoolBuilder {
+        self.placement.workers = Some(workers);
+        self
+    }
+
+    /// `n` workers on each usable physical core; 1 is the default.
+    ///
+    /// More than one shares the cores out, as `close` says.
+    pub fn workers_per_physical_core(mut self, n: usize) -> PoolBuilder {
+        self.placement.workers = None;
+        self.placement.places = Some(Places::Cores);
+        self.per_core = Some(n);
+        self
+    }
+
+    /// A worker on each usable PU: SMT siblings each get one.
+    pub fn workers_per_pu(mut self) -> PoolBuilder {
+        self.placement.workers = None;
+        self.placement.places = Some(Places::Threads);
+        self
+    }
+
+    /// The policy that chooses each worker's place. Default: [`Bind::Close`].
+    pub fn bind(mut self, bind: Bind) -> PoolBuilder {
+        self.placement.bind = Some(bind);
+        self
+    }
+
+    /// Where a policy would refuse more workers than places: share the places out instead.
+    pub fn oversubscribe(mut self, yes: bool) -> PoolBuilder {
+        self.placement.oversubscribe = yes;
+        self
+    }
+
+    /// All placement options at once, as the command line has them.
+    pub fn placement(mut self, options: PlacementOptions) -> PoolBuilder {
+        self.placement = options;
+        self
+    }
+
+    /// The seed of all random streams; default 0. The same seed, the same bits.
+    pub fn seed(mut self, seed: u64) -> PoolBuilder {
+        self.seed = seed;
+        self
+    }
+
+    /// What runs the chunks; default [`Backend::Processes`].
+    pub fn backend(mut self, backend: Backend) -> PoolBuilder {
+        self.backend = backend;
+        self
+    }
+
+    /// A variable of the worker processes' environment, beside or instead of the parent's.
+    ///
+    /// Libraries with threads of their own (`OMP_NUM_THREADS`, `OPENBLAS_NUM_THREADS`,
+    /// `MKL_NUM_THREADS`, `RAYON_NUM_THREADS`) are kept at one thread a worker unless the
+    /// parent's environment or this says otherwise.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> PoolBuilder {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts the pool; returns when every worker is bound and ready.
+    ///
+    /// # Errors
+    /// [`TopologyError`](crate::topology::TopologyError) and
+    /// [`PlacementError`](crate::placement::PlacementError) where the placement cannot be met,
+    /// [`CreateError`](crate::CreateError) where memory is short, [`StartError`] where workers do
+    /// not start, or where a worker tries to build a pool.
+    pub fn build(self) -> Result<Pool> {
+        if worker_process::is_worker() {
+            return Err(StartError::InWorker.into());
+        }
+        if self.backend == Backend::Processes && !Image::own().is_executable {
+            return Err(StartError::NotInExecutable.into());
+        }
+        forks::watch();
+        crate::panics::install_hook();
+        // What earlier pools of this user left behind; a failure is no reason not to start.
+        let _ = crate::segments::gc();
+        let plan = self.plan()?;
+        let workers = plan.workers.len();
+        let layout = Layout { workers };
+        let segment = Segment::nameless("pinpool-control", layout.bytes())?;
+        let id = image::build_id()
+            .map_err(system("reading /proc/self/exe", "mount /proc, which workers are run from"))?;
+        let control = Control::create(Arc::clone(&segment), layout, id);
+        control.header().seed.store(self.seed, Ordering::Relaxed);
+        control.header().isa.store(isa_number(), Ordering::Relaxed);
+        let table = Table::new(control.clone());
+        let caller_has_core = process::allowed_pus() > workers;
+        let jobs = Arc::new(Jobs::new(control.clone(), Arc::clone(&table), caller_has_core));
+        let crew = match self.backend {
+            Backend::Processes => self.start_processes(&control, segment, &jobs, table, &plan)?,
+            Backend::Threads => start_threads(&control, &table, &plan)?,
+            Backend::Serial => {
+                let worker = Worker::new(control.clone(), 0, 0, Local(table));
+                say_ready(&control, 0);
+                Crew::Serial(Box::new(Mutex::new(worker)))
+            }
+        };
+        Ok(Pool {
+            crew,
+            jobs,
+            control,
+            plan,
+            backend: self.backend,
+            seed: self.seed,
+            next_stream: AtomicU64::new(0),
+            forks: forks::generation(),
+        })
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        let topology = Topology::current()?;
+        let mut options = self.placement.clone().from_env()?;
+        if self.backend == Backend::Serial {
+            options.workers = Some(1);
+            options.bind = Some(Bind::None);
+        }
+        let first = plan(&topology, &options)?;
+        match self.per_core {
+            Some(n) if n != 1 && options.workers.is_none() => {
+                options.workers = Some(first.workers.len().saturating_mul(n));
+                Ok(plan(&topology, &options)?)
+            }
+            _ => Ok(first),
+        }
+    }
+
+    fn start_processes(
+        &self,
+        control: &Control,
+        segment: Arc<Segment>,
+        jobs: &Arc<Jobs>,
+        table: Arc<Table>,
+        plan: &Plan,
+    ) -> Result<Crew> {
+        let places = plan.workers.iter().map(|w| w.pus.clone()).collect();
+        let env = self.env.clone();
+        let advice = "look at the limits of open files (ulimit -n) and threads (ulimit -u)";
+        let watch = Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, env)
+            .map_err(system("making an eventfd", advice))?;
+        let watch = Arc::new(watch);
+        let output = Output::start().map_err(system("starting the output thread", advice))?;
+        let supervisor = Supervisor::start(Arc::clone(&watch), output)
+            .map_err(system("starting the supervisor thread", advice))?;
+        let failed = || watch.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Err(error) = await_ready(control, failed) {
+            shut_down(control);
+            drop(supervisor);
+            return Err(error.into());
+        }
+        watch.built.store(true, Ordering::SeqCst);
+        Ok(Crew::Processes { _supervisor: supervisor })
+    }
+}
+
+fn system(what: &'static str, advice: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
+    move |source| StartError::System { what, source, advice }
+}
+
+/// The instruction set in use, as the control block has it: all workers use the parent's.
+fn isa_number() -> u64 {
+    use pinpool_kernels::isa::{Isa, current};
+    Isa::ALL.iter().position(|&isa| isa == current()).map_or(0, |i| i as u64 + 1)
+}
+
+fn say_ready(control: &Control, worker: usize) {
+    let standing = &control.worker(worker).standing;
+    standing.pid.store(std::process::id().into(), Ordering::Relaxed);
+    standing.pu.store(process::current_pu() as u64, Ordering::Relaxed);
+    standing.ready.store(1, Ordering::Release);
+    control.ring();
+}
+
+fn start_threads(control: &Control, table: &Arc<Table>, plan: &Plan) -> Result<Crew> {
+    let mut threads = Threads { control: control.clone(), handles: Vec::new() };
+    let failed = Arc::new(Mutex::new(None));
+    for place in &plan.workers {
+        let (control, table, failed) = (control.clone(), Arc::clone(table), Arc::clone(&failed));
+        let (index, pus) = (place.index, place.pus.clone());
+        let work = move || {
+            if !pus.is_empty()
+                && let Err(error) = bind::bind_current_thread(&pus)
+            {
+                let error = StartError::Worker { worker: index, reason: error.to_string() };
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                return control.ring();
+            }
+            say_ready(&control, index);
+            Worker::new(control, index, 0, Local(table)).run();
+        };
+        let handle = std::thread::Builder::new()
+            .name(format!("pinpool/{index}"))
+            .spawn(work)
+            .map_err(system("starting a worker thread", "look at ulimit -u"))?;
+        threads.handles.push(handle);
+    }
+    await_ready(control, || failed.lock().unwrap_or_else(PoisonError::into_inner).take())?;
+    Ok(Crew::Threads { _threads: threads })
+}
+
+/// Waits until every worker has said that it is ready, or one that it is not.
+fn await_ready(
+    control: &Control,
+    failed: impl Fn() -> Option<StartError>,
+) -> std::result::Result<(), StartError> {
+    let start = Instant::now();
+    let limit = Duration::from_millis(START_TIMEOUT_MS);
+    let seq = &control.header().event.seq;
+    loop {
+        let seen = seq.load(Ordering::SeqCst);
+        let ready = (0..control.workers())
+            .filter(|&w| control.worker(w).standing.ready.load(Ordering::Acquire) != 0)
+            .count();
+        if ready == control.workers() {
+            return Ok(());
+        }
+        if let Some(error) = failed() {
+            return Err(error);
+        }
+        let waited = start.elapsed();
+        if waited > limit {
+            return Err(StartError::TimedOut { ready, workers: control.workers(), waited });
+        }
+        let nap = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let _ = futex::wait(seq, futex::Flags::empty(), seen, Some(&nap));
+    }
+}

@@ -1,0 +1,595 @@
+//! The parent's side of jobs: submitting, waiting, finishing; and recovery after a death.
+//!
+//! One mutex guards the table of active jobs. A job's data lies in the control block and in
+//! segments; what stands here is private to the parent, so that recovery trusts nothing that a
+//! dead worker may have written, but the one word and the three numbers that say what it was at.
+
+use std::collections::HashMap;
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::thread::{Timespec, futex};
+
+use super::results::Results;
+use super::table::Table;
+use crate::args::{Description, chunk_bytes};
+use crate::config::{
+    CALLER_SPIN_NS, INLINE_RESULT_BYTES, INLINE_WORDS, LOOKS_BETWEEN_YIELDS,
+    LOOKS_BETWEEN_YIELDS_SHARED, MAX_JOBS, MAX_KILLS, MAX_OWN_DEATHS,
+};
+use crate::control::{Control, futex_half, load_text};
+use crate::entry::KernelEntry;
+use crate::error::{Death, Error, JobError};
+use crate::layout::{ArgKind, JobDesc, PANIC};
+use crate::protocol::{self, MAX_EPOCH, Owner, State, Word};
+use crate::segment::Segment;
+use crate::worker::{is_over, spin_until};
+
+/// What a job does when a worker dies in one of its chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnDeath {
+    /// The chunk is put back as it was and run again, up to the limits of
+    /// [`config`](crate::config).
+    #[default]
+    Retry,
+    /// The job ends with an error.
+    Fail,
+}
+
+/// A job in one slot of the control block.
+#[derive(Debug)]
+struct Active {
+    epoch: u64,
+    kernel: &'static KernelEntry,
+    desc: Box<JobDesc>,
+    segments: Vec<Arc<Segment>>,
+    /// `None`: the words lie in the job's slot.
+    words: Option<Arc<Segment>>,
+    on_death: OnDeath,
+    /// Deaths by chunk: of the worker's own doing, and kills.
+    deaths: HashMap<u64, (u32, u32)>,
+    /// The failure at the lowest chunk that the parent itself knows of.
+    died: Option<(u64, JobError)>,
+    ended: Arc<Ended>,
+}
+
+/// How a job ended, kept for who asks for it.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    state: Mutex<Option<Result<[u64; INLINE_RESULT_BYTES / 8], JobError>>>,
+}
+
+/// A submitted job.
+#[derive(Debug, Clone)]
+pub(crate) struct Ticket {
+    slot: usize,
+    epoch: u64,
+    ended: Arc<Ended>,
+}
+
+/// What to submit.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) args: Description,
+    pub(crate) entry: &'static KernelEntry,
+    pub(crate) offset: i64,
+    /// Segment, offset in it, and bytes a chunk; `None`: in the job's slot, or nowhere.
+    pub(crate) results: Option<(Arc<Segment>, usize)>,
+    pub(crate) result_bytes: usize,
+    pub(crate) stream: u64,
+    pub(crate) on_death: OnDeath,
+    pub(crate) flags: u64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    active: Vec<Option<Active>>,
+    free: Vec<usize>,
+    epoch: u64,
+    /// Memory for chunk words that no job uses now.
+    words: Vec<Arc<Segment>>,
+    /// One a worker, all of the same size.
+    journals: Vec<Arc<Segment>>,
+    /// Smaller ones that a job in flight may still use.
+    old_journals: Vec<Arc<Segment>>,
+    broken: Option<JobError>,
+}
+
+/// All jobs of one pool.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    control: Control,
+    table: Arc<Table>,
+    /// Looks between two yields of a waiting caller.
+    looks: u32,
+    pub(crate) results: Results,
+    inner: Mutex<Inner>,
+    deaths: AtomicU64,
+}
+
+/// What recovery did for one death.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// The chunk that the worker had claimed, of which job's kernel.
+    pub(crate) chunk: Option<u64>,
+}
+
+fn words_of<'a>(
+    control: &'a Control,
+    words: Option<&'a Arc<Segment>>,
+    slot: usize,
+    chunks: u64,
+) -> &'a [AtomicU64] {
+    match words {
+        None => &control.inline_words(slot)[..chunks as usize],
+        // SAFETY: `submit` made the segment for at least so many words; it is mapped as long as
+        // the borrow, aligned to a page, and used as atomics by everybody.
+        Some(s) => unsafe { std::slice::from_raw_parts(s.base().cast(), chunks as usize) },
+    }
+}
+
+impl Jobs {
+    pub(crate) fn new(control: Control, table: Arc<Table>, caller_has_core: bool) -> Jobs {
+        let inner = Inner {
+            active: (0..MAX_JOBS).map(|_| None).collect(),
+            free: (0..MAX_JOBS).rev().collect(),
+            epoch: 0,
+            words: Vec::new(),
+            journals: Vec::new(),
+            old_journals: Vec::new(),
+            broken: None,
+        };
+        let looks =
+            if caller_has_core { LOOKS_BETWEEN_YIELDS } else { LOOKS_BETWEEN_YIELDS_SHARED };
+        let results = Results::default();
+        Jobs { control, table, looks, results, inner: Mutex::new(inner), deaths: AtomicU64::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deaths of workers that were recovered from so far.
+    pub(crate) fn deaths(&self) -> u64 {
+        self.deaths.load(Ordering::Relaxed)
+    }
+
+    /// Publishes a job. Waits where [`MAX_JOBS`] are in flight.
+    pub(crate) fn submit(&self, s: Submission) -> Result<Ticket, Error> {
+        let mut inner = self.lock();
+        let slot = loop {
+            if let Some(error) = &inner.broken {
+                return Err(error.clone().into());
+            }
+            if let Some(slot) = inner.free.pop() {
+                break slot;
+            }
+            inner = self.make_room(inner);
+        };
+        match self.publish(&mut inner, slot, s) {
+            Ok((ticket, chunks)) => {
+                drop(inner);
+                self.control.announce(usize::try_from(chunks).unwrap_or(usize::MAX));
+                Ok(ticket)
+            }
+            Err(error) => {
+                inner.free.push(slot);
+                Err(error)
+            }
+        }
+    }
+
+    /// Harvests a job that is over, else waits for the oldest one.
+    fn make_room<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        let over = |slot: usize, epoch: u64| {
+            self.control.job(slot).complete.epoch.load(Ordering::SeqCst) >= epoch
+        };
+        let jobs = || 0..MAX_JOBS;
+        let mut oldest: Option<(u64, usize)> = None;
+        for slot in jobs() {
+            let Some(epoch) = inner.active[slot].as_ref().map(|a| a.epoch) else { continue };
+            if over(slot, epoch) {
+                self.harvest(&mut inner, slot);
+            } else if oldest.is_none_or(|(e, _)| epoch < e) {
+                oldest = Some((epoch, slot));
+            }
+        }
+        if !inner.free.is_empty() {
+            return inner;
+        }
+        drop(inner);
+        if let Some((epoch, slot)) = oldest {
+            self.await_end(slot, epoch, Some(Duration::from_millis(100)));
+        }
+        self.lock()
+    }
+
+    fn publish(
+        &self,
+        inner: &mut Inner,
+        slot: usize,
+        s: Submission,
+    ) -> Result<(Ticket, u64), Error> {
+        let mut args = s.args;
+        let chunks = args.desc.head.chunks;
+        let words = self.take_words(inner, chunks)?;
+        self.ensure_journals(inner, args.desc.head.journal_bytes)?;
+        if let Some((results, _)) = &s.results {
+            args.segments.push(Arc::clone(results));
+        }
+        for segment in args.segments.iter().chain(&words) {
+            self.table.ensure(segment);
+        }
+        inner.epoch += 1;
+        let epoch = inner.epoch;
+        assert!(epoch < MAX_EPOCH, "a pool runs 2^44 jobs at most");
+        let head = &mut args.desc.head;
+        head.epoch = epoch;
+        head.entry = s.offset;
+        head.stream = s.stream;
+        head.flags = s.flags;
+        head.words = words.as_ref().map_or(0, |w| w.id());
+        head.results = s.results.as_ref().map_or(0, |(r, _)| r.id());
+        head.results_offset = s.results.as_ref().map_or(0, |(_, offset)| *offset as u64);
+        head.result_bytes = s.result_bytes as u64;
+        self.control.write_desc(slot, &args.desc);
+        let ended = Arc::new(Ended::default());
+        inner.active[slot] = Some(Active {
+            epoch,
+            kernel: s.entry,
+            desc: args.desc,
+            segments: args.segments,
+            words,
+            on_death: s.on_death,
+            deaths: HashMap::new(),
+            died: None,
+            ended: Arc::clone(&ended),
+        });
+        self.control.job(slot).live.store(epoch, Ordering::SeqCst);
+        self.control.header().dispatch.live.fetch_or(1 << slot, Ordering::SeqCst);
+        if chunks == 0 {
+            self.control.complete(slot, epoch);
+        }
+        Ok((Ticket { slot, epoch, ended }, chunks))
+    }
+
+    /// Memory for the words of `chunks` chunks. Old words need no clearing: they are of an older
+    /// epoch, and so free.
+    fn take_words(&self, inner: &mut Inner, chunks: u64) -> Result<Option<Arc<Segment>>, Error> {
+        if chunks <= INLINE_WORDS as u64 {
+            return Ok(None);
+        }
+        let bytes = chunks as usize * 8;
+        let best = (0..inner.words.len())
+            .filter(|&i| inner.words[i].len() >= bytes)
+            .min_by_key(|&i| inner.words[i].len());
+        match best {
+            Some(i) => Ok(Some(inner.words.swap_remove(i))),
+            None => {
+                // The others are too small for the jobs of this program: let them go.
+                inner.words.clear();
+                let len = bytes.next_power_of_two();
+                Ok(Some(Segment::nameless("pinpool-words", len)?))
+            }
+        }
+    }
+
+    /// A journal for each worker that holds `bytes` at least.
+    fn ensure_journals(&self, inner: &mut Inner, bytes: u64) -> Result<(), Error> {
+        let has = inner.journals.first().map_or(0, |j| j.len() as u64);
+        if inner.free.len() + 1 == MAX_JOBS {
+            inner.old_journals.clear();
+        }
+        if bytes <= has {
+            return Ok(());
+        }
+        let len = (bytes as usize).next_multiple_of(4096);
+        let journals: Vec<_> = (0..self.control.workers())
+            .map(|_| Segment::nameless("pinpool-journal", len))
+            .collect::<Result<_, _>>()?;
+        let old = std::mem::replace(&mut inner.journals, journals);
+        inner.old_journals.extend(old);
+        for (w, journal) in inner.journals.iter().enumerate() {
+            self.table.ensure(journal);
+            self.control.worker(w).standing.journal.store(journal.id(), Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Whether the job is over.
+    pub(crate) fn is_over(&self, ticket: &Ticket) -> bool {
+        self.control.job(ticket.slot).complete.epoch.load(Ordering::SeqCst) >= ticket.epoch
+    }
+
+    /// Waits for the end of a job; `false` where the time was up before.
+    pub(crate) fn wait(&self, ticket: &Ticket, limit: Option<Duration>) -> bool {
+        self.await_end(ticket.slot, ticket.epoch, limit)
+    }
+
+    fn await_end(&self, slot: usize, epoch: u64, limit: Option<Duration>) -> bool {
+        let c = &self.control.job(slot).complete;
+        let over = || c.epoch.load(Ordering::SeqCst) >= epoch;
+        if spin_until(CALLER_SPIN_NS, self.looks, over) {
+            return true;
+        }
+        let end = limit.map(|l| Instant::now() + l);
+        c.waiters.fetch_add(1, Ordering::SeqCst);
+        let seen = loop {
+            let now = c.epoch.load(Ordering::SeqCst);
+            if now >= epoch {
+                break true;
+            }
+            let left = end.map(|e| e.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|l| l.is_zero()) {
+                break false;
+            }
+            // A second at most, whatever happens: no wake-up is trusted with a hang.
+            let nap = left.unwrap_or(Duration::MAX).min(Duration::from_secs(1));
+            let nap = Timespec { tv_sec: nap.as_secs() as i64, tv_nsec: nap.subsec_nanos().into() };
+            let _ = futex::wait(futex_half(c), futex::Flags::empty(), now as u32, Some(&nap));
+        };
+        c.waiters.fetch_sub(1, Ordering::SeqCst);
+        seen
+    }
+
+    /// The end of a job that is over: what is in its inline result, or its error.
+    pub(crate) fn finish(
+        &self,
+        ticket: &Ticket,
+    ) -> Result<[u64; INLINE_RESULT_BYTES / 8], JobError> {
+        let mut inner = self.lock();
+        if inner.active[ticket.slot].as_ref().is_some_and(|a| a.epoch == ticket.epoch) {
+            self.harvest(&mut inner, ticket.slot);
+        }
+        drop(inner);
+        let state = ticket.ended.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clone().unwrap_or(Err(JobError::Cancelled))
+    }
+
+    /// Takes a job that is over out of its slot.
+    fn harvest(&self, inner: &mut Inner, slot: usize) {
+        let Some(job) = inner.active[slot].take() else { return };
+        let line = self.control.job(slot);
+        self.control.header().dispatch.live.fetch_and(!(1 << slot), Ordering::SeqCst);
+        line.live.store(0, Ordering::SeqCst);
+        let end = if line.stop.load(Ordering::SeqCst) == job.epoch {
+            Err(self.error_of(&job, slot, inner.broken.as_ref()))
+        } else {
+            let mut result = [0u64; INLINE_RESULT_BYTES / 8];
+            if job.desc.head.results == 0 {
+                let bytes = job.desc.head.result_bytes as usize;
+                // SAFETY: a slot's inline result has room for `INLINE_RESULT_BYTES`, `bytes` is
+                // checked against that at submission, and no worker is in the job any more.
+                unsafe {
+                    ptr::copy_nonoverlapping(
+                        self.control.inline_result(slot),
+                        result.as_mut_ptr().cast(),
+                        bytes.min(INLINE_RESULT_BYTES),
+                    );
+                }
+            }
+            Ok(result)
+        };
+        *job.ended.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        inner.words.extend(job.words);
+        inner.free.push(slot);
+    }
+
+    /// The failure at the lowest chunk, of those that workers and supervisor have seen.
+    fn error_of(&self, job: &Active, slot: usize, broken: Option<&JobError>) -> JobError {
+        let mut worst = job.died.clone();
+        for worker in 0..self.control.workers() {
+            let record = self.control.error(slot, worker);
+            if record.epoch.load(Ordering::Acquire) != job.epoch {
+                continue;
+            }
+            let chunk = record.chunk.load(Ordering::Relaxed);
+            let kind_len = record.kind_len.load(Ordering::Relaxed);
+            if worst.as_ref().is_some_and(|(c, _)| *c <= chunk) {
+                continue;
+            }
+            let message = load_text(&record.text, kind_len & u64::from(u32::MAX));
+            let kernel = job.kernel.name();
+            let error = if kind_len >> 32 == PANIC {
+                JobError::Panic { kernel, chunk, worker, message }
+            } else {
+                JobError::Failed { kernel, chunk, worker, message }
+            };
+            worst = Some((chunk, error));
+        }
+        match worst {
+            Some((_, error)) => error,
+            None => broken.cloned().unwrap_or(JobError::Cancelled),
+        }
+    }
+
+    /// Chunks of all jobs in flight: those that came to their end, and all.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let inner = self.lock();
+        let jobs = inner.active.iter().enumerate();
+        jobs.filter_map(|(slot, job)| Some((slot, job.as_ref()?)))
+            .map(|(slot, job)| (self.progress_of(slot, job.epoch), job.desc.head.chunks))
+            .fold((0, 0), |sum, job| (sum.0 + job.0, sum.1 + job.1))
+    }
+
+    fn progress_of(&self, slot: usize, epoch: u64) -> u64 {
+        (0..self.control.workers())
+            .map(|w| {
+                let tally = self.control.tally(slot, w);
+                let over = tally.over.load(Ordering::Acquire);
+                if tally.epoch.load(Ordering::Acquire) == epoch { over } else { 0 }
+            })
+            .sum()
+    }
+
+    /// Stops a job: chunks in progress come to their end, no others begin.
+    pub(crate) fn cancel(&self, ticket: &Ticket) {
+        let inner = self.lock();
+        if let Some(job) = inner.active[ticket.slot].as_ref().filter(|a| a.epoch == ticket.epoch) {
+            self.stop(ticket.slot, job);
+        }
+    }
+
+    /// Stops all jobs.
+    pub(crate) fn cancel_all(&self) {
+        let inner = self.lock();
+        for (slot, job) in inner.active.iter().enumerate() {
+            if let Some(job) = job {
+                self.stop(slot, job);
+            }
+        }
+    }
+
+    fn stop(&self, slot: usize, job: &Active) {
+        if self.control.job(slot).complete.epoch.load(Ordering::SeqCst) >= job.epoch {
+            return;
+        }
+        self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
+        self.check_over(slot, job);
+    }
+
+    fn check_over(&self, slot: usize, job: &Active) {
+        let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
+        if is_over(&self.control, slot, job.epoch, words) {
+            self.control.complete(slot, job.epoch);
+        }
+    }
+
+    /// The pool cannot go on: every job ends with this error, and so does every later one.
+    pub(crate) fn break_down(&self, error: &JobError) {
+        let mut inner = self.lock();
+        inner.broken = Some(error.clone());
+        for (slot, job) in inner.active.iter_mut().enumerate() {
+            if let Some(job) = job {
+                job.died.get_or_insert((u64::MAX, error.clone()));
+                self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
+                self.check_over(slot, job);
+            }
+        }
+    }
+
+    /// R1 to R5: continues from what a dead and reaped worker left.
+    pub(crate) fn recover(&self, owner: Owner, pid: u32, death: Death, note: &str) -> Recovered {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let mut recovered = Recovered::default();
+        let worker = owner.worker as usize;
+        let current = &self.control.worker(worker).current;
+        // R1: read once, then checked against what the parent itself knows.
+        let at = (current.epoch.load(Ordering::Acquire), current.chunk.load(Ordering::Relaxed));
+        let armed = current.armed.load(Ordering::Acquire) != 0;
+        let journal_id = current.journal.load(Ordering::Relaxed);
+        let journals = inner.journals.iter().chain(&inner.old_journals);
+        let journal = journals.into_iter().find(|j| j.id() == journal_id).cloned();
+        for slot in 0..MAX_JOBS {
+            let Some(job) = inner.active[slot].as_ref() else { continue };
+            let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
+            // R2: only if the word says that it was this incarnation's.
+            let mine = words
+                .get(at.1 as usize)
+                .is_some_and(|w| protocol::is_claim_of(w, owner, job.epoch));
+            if armed && at.0 == job.epoch && mine {
+                if let Some(journal) = &journal {
+                    restore(&job.desc, &job.segments, at.1, journal);
+                }
+                compiler_fence(Ordering::SeqCst);
+            }
+        }
+        // R3
+        current.armed.store(0, Ordering::Release);
+        compiler_fence(Ordering::SeqCst);
+        for slot in 0..MAX_JOBS {
+            let Some(job) = inner.active[slot].as_mut() else { continue };
+            let chunks = job.desc.head.chunks;
+            let segment = job.words.clone();
+            let words = words_of(&self.control, segment.as_ref(), slot, chunks);
+            for (chunk, word) in words.iter().enumerate() {
+                let chunk = chunk as u64;
+                if !protocol::is_claim_of(word, owner, job.epoch) {
+                    continue;
+                }
+                recovered.chunk = Some(chunk);
+                let fatal = count_death(job, chunk, worker, pid, death, note);
+                let to = if fatal { State::Failed } else { State::Free };
+                if fatal {
+                    self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
+                }
+                // R4
+                protocol::reclaim(word, owner, job.epoch, to);
+            }
+            // R5: the hints follow from the words again.
+            let tally = self.control.tally(slot, worker);
+            if tally.epoch.load(Ordering::Acquire) == job.epoch {
+                let over = words
+                    .iter()
+                    .map(|w| Word(w.load(Ordering::Acquire)))
+                    .filter(|w| w.is_over_in(job.epoch) && w.worker() == owner.worker)
+                    .count();
+                tally.over.store(over as u64, Ordering::SeqCst);
+            }
+            self.control.job(slot).rescan.fetch_add(1, Ordering::SeqCst);
+            self.check_over(slot, job);
+        }
+        let park = &self.control.worker(worker).park;
+        let bit = 1u64 << (worker % 64);
+        self.control.header().sleepers.bits[worker / 64].fetch_and(!bit, Ordering::SeqCst);
+        park.state.store(crate::layout::BUSY, Ordering::SeqCst);
+        self.deaths.fetch_add(1, Ordering::Relaxed);
+        self.control.announce(usize::MAX);
+        recovered
+    }
+}
+
+/// Copies the old bytes of `chunk` back, over extents that follow from the parent's own copy of
+/// the job alone.
+fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segment) {
+    let mut at = 0;
+    for arg in &desc.args[..desc.head.args as usize] {
+        if arg.kind != ArgKind::Update as u64 {
+            continue;
+        }
+        let bytes = chunk_bytes(arg, chunk);
+        let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else { continue };
+        if bytes.end > segment.len() || at + bytes.len() > journal.len() {
+            continue;
+        }
+        let from = journal.base().wrapping_add(at);
+        let to = segment.base().wrapping_add(bytes.start);
+        // SAFETY: both ranges were just checked against their mappings; the claimer is dead and
+        // reaped, and nobody else may claim the chunk before its word is freed.
+        unsafe { ptr::copy_nonoverlapping(from.cast_const(), to, bytes.len()) };
+        at += bytes.len();
+    }
+}
+
+/// Counts a death in a chunk; `true` where the chunk has had enough of them.
+fn count_death(
+    job: &mut Active,
+    chunk: u64,
+    worker: usize,
+    pid: u32,
+    death: Death,
+    note: &str,
+) -> bool {
+    let counts = job.deaths.entry(chunk).or_default();
+    let count = if death.is_kill() { &mut counts.1 } else { &mut counts.0 };
+    *count += 1;
+    let (own, kills) = *counts;
+    let fatal = job.on_death == OnDeath::Fail || own >= MAX_OWN_DEATHS || kills >= MAX_KILLS;
+    if fatal && job.died.as_ref().is_none_or(|(c, _)| chunk < *c) {
+        let error = JobError::Died {
+            kernel: job.kernel.name(),
+            chunk,
+            worker,
+            pid,
+            death,
+            deaths: own + kills,
+            note: note.to_owned(),
+        };
+        job.died = Some((chunk, error));
+    }
+    fatal
+}

@@ -1,0 +1,316 @@
+//! The pool: workers that stay, jobs that come and go.
+//!
+//! ```text
+//! Pool --submit--> Jobs --control block--> Worker (process, thread, or the caller itself)
+//!   |                ^                        |
+//!   '-- Supervisor --'-- recovery <-- death --'
+//! ```
+//!
+//! Above the transport all backends are one code path: [`Jobs`] publishes, a
+//! [`Worker`](crate::worker) claims and runs; only how a worker comes to be differs.
+
+mod builder;
+mod job;
+mod jobs;
+mod notes;
+mod output;
+mod results;
+mod supervisor;
+mod table;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use bytemuck::Pod;
+use ndarray::Ix1;
+
+pub use builder::{Backend, PoolBuilder};
+pub use job::Job;
+pub use jobs::OnDeath;
+
+use crate::args::Args;
+use crate::array::SharedArray;
+use crate::control::Control;
+use crate::ctx::Ctx;
+use crate::error::{JobError, Result};
+use crate::placement::Plan;
+use crate::sys::process::forks;
+use crate::worker::Worker;
+use jobs::{Jobs, Ticket};
+use supervisor::Supervisor;
+use table::Local;
+
+/// Workers, each bound to its place, that run kernels over shared arrays.
+///
+/// Every method takes `&self`: several threads may submit jobs at once. Dropping the pool ends
+/// its workers; nothing is left in `/dev/shm` or the process table.
+///
+/// ```
+/// use pinpool::{Pool, SharedArray};
+///
+/// let pool = Pool::builder().workers(2).oversubscribe(true).seed(42).build()?;
+/// let mut x = SharedArray::<f64, _>::zeros(10_000)?;
+/// pool.for_each(x.chunks_mut(1_000), |mut c, ctx| c.fill(ctx.chunk() as f64))?;
+/// let sums = pool.map(x.chunks(1_000), |c, _| c.sum())?;
+/// assert_eq!(sums.total(), 45_000.0);
+/// # Ok::<(), pinpool::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Pool {
+    // Dropped in this order: first the workers end, then what they use goes.
+    crew: Crew,
+    jobs: std::sync::Arc<Jobs>,
+    control: Control,
+    plan: Plan,
+    backend: Backend,
+    seed: u64,
+    next_stream: AtomicU64,
+    forks: u64,
+}
+
+/// Who runs the chunks.
+#[derive(Debug)]
+enum Crew {
+    Processes { _supervisor: Supervisor },
+    Threads { _threads: Threads },
+    Serial(Box<Mutex<Worker<Local>>>),
+}
+
+/// Worker threads; dropping them ends them.
+#[derive(Debug)]
+struct Threads {
+    control: Control,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        shut_down(&self.control);
+        for handle in self.handles.drain(..) {
+            let _ = handle.join();
+        }
+    }
+}
+
+/// Tells all workers to end after the chunk that they are at.
+fn shut_down(control: &Control) {
+    control.header().dispatch.shutdown.store(1, Ordering::SeqCst);
+    control.announce(usize::MAX);
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if !self.is_fork() {
+            shut_down(&self.control);
+        } else {
+            // The workers are the parent's, and so is the thread that watches them.
+            let nobody = Threads { control: self.control.clone(), handles: Vec::new() };
+            let crew = std::mem::replace(&mut self.crew, Crew::Threads { _threads: nobody });
+            std::mem::forget(crew);
+        }
+    }
+}
+
+impl Pool {
+    /// A pool to be built: number of workers, placement, seed, backend.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
+
+    /// A pool with every default: a worker process on each usable physical core.
+    ///
+    /// # Errors
+    /// As [`PoolBuilder::build`].
+    pub fn new() -> Result<Pool> {
+        Pool::builder().build()
+    }
+
+    /// How many workers it has.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.control.workers()
+    }
+
+    /// Where each worker was placed, and why.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What runs the chunks.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The seed of all random streams.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Deaths of workers that the pool has recovered from.
+    #[must_use]
+    pub fn deaths(&self) -> u64 {
+        self.jobs.deaths()
+    }
+
+    /// Each worker's process and the PU on which the kernel ran it when it was ready; for the
+    /// backends without processes the process is this one.
+    #[must_use]
+    pub fn whereabouts(&self) -> Vec<Whereabouts> {
+        (0..self.workers())
+            .map(|worker| {
+                let standing = &self.control.worker(worker).standing;
+                Whereabouts {
+                    worker,
+                    pid: standing.pid.load(Ordering::Relaxed) as u32,
+                    pu: standing.pu.load(Ordering::Relaxed) as usize,
+                }
+            })
+            .collect()
+    }
+
+    /// Runs `f` once for each chunk; the results lie in an array, one slot a chunk, where the
+    /// workers wrote them.
+    ///
+    /// `args` is one chunked array, [`indices`](crate::indices), or a tuple of arguments of which
+    /// at least one has chunks. `f` must not capture anything: values go in as
+    /// [`Param`](crate::Param).
+    ///
+    /// # Errors
+    /// [`ArgsError`](crate::ArgsError) where the arguments do not fit together,
+    /// [`CreateError`](crate::CreateError) where there is no room for the results, and
+    /// [`JobError`] where a kernel failed; chunks changed in place are then each wholly old or
+    /// wholly new.
+    ///
+    /// A closure that captures does not compile:
+    /// ```compile_fail
+    /// # use pinpool::{Pool, SharedArray};
+    /// # let pool = Pool::new().unwrap();
+    /// # let x = SharedArray::<f64, _>::zeros(10).unwrap();
+    /// let factor = 2.0;
+    /// let _ = pool.map(x.chunks(1), move |c, _| c[0] * factor);
+    /// ```
+    pub fn map<A, F, R>(&self, args: A, f: F) -> Result<SharedArray<R, Ix1>>
+    where
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        R: Pod,
+    {
+        self.job().map(args, f)
+    }
+
+    /// Runs `f` once for each chunk, for what it does to its chunks.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn for_each<A, F>(&self, args: A, f: F) -> Result<()>
+    where
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+    {
+        self.job().for_each(args, f)
+    }
+
+    /// Runs `f` once, on any worker, and gives its result.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map); [`ArgsError::NotACall`](crate::ArgsError::NotACall) where the
+    /// arguments have more than one chunk.
+    pub fn call<A, F, R>(&self, args: A, f: F) -> Result<R>
+    where
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        R: Pod,
+    {
+        self.job().call(args, f)
+    }
+
+    /// As [`map`](Self::map), with a kernel that may fail.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map); a failure is [`JobError::Failed`] with the error's text, at the
+    /// lowest chunk that failed before the job stopped.
+    pub fn try_map<A, F, R, E>(&self, args: A, f: F) -> Result<SharedArray<R, Ix1>>
+    where
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        R: Pod,
+        E: std::fmt::Display,
+    {
+        self.job().try_map(args, f)
+    }
+
+    /// A job with options of its own: `pool.job().stream(7).on_death(OnDeath::Fail).map(…)`.
+    pub fn job(&self) -> Job<'_> {
+        Job::new(self)
+    }
+
+    /// A job whose random streams are those of job number `stream`, whatever was run before.
+    pub fn stream(&self, stream: u64) -> Job<'_> {
+        self.job().stream(stream)
+    }
+
+    /// How far the jobs in flight are: for a progress bar, from another thread.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let (done, chunks) = self.jobs.progress();
+        Progress { done, chunks }
+    }
+
+    /// Stops all jobs in flight: each ends with [`JobError::Cancelled`], after the chunks that
+    /// are in progress. From another thread, or a signal's.
+    pub fn cancel_all(&self) {
+        if !self.is_fork() {
+            self.jobs.cancel_all();
+        }
+    }
+
+    /// This process was forked from the one that built the pool.
+    fn is_fork(&self) -> bool {
+        forks::generation() != self.forks
+    }
+
+    /// Waits for a job; the serial backend runs it here.
+    fn drive(&self, ticket: &Ticket) {
+        if let Crew::Serial(worker) = &self.crew {
+            let mut worker = worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            while !self.jobs.is_over(ticket) && worker.pass() {}
+        }
+        self.jobs.wait(ticket, None);
+    }
+
+    fn check_alive(&self) -> std::result::Result<(), JobError> {
+        if self.is_fork() { Err(JobError::Forked) } else { Ok(()) }
+    }
+}
+
+/// Several threads may submit jobs to one pool, and watch them.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Pool>();
+};
+
+/// How far the jobs in flight are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Chunks that came to their end.
+    pub done: u64,
+    /// Chunks of all jobs in flight; 0 where there is none.
+    pub chunks: u64,
+}
+
+/// Where a worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Whereabouts {
+    /// The worker's number.
+    pub worker: usize,
+    /// Its process.
+    pub pid: u32,
+    /// The PU that it ran on.
+    pub pu: usize,
+}

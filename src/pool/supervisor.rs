@@ -1,0 +1,331 @@
+//! The parent's thread that starts worker processes, waits for their deaths, and mends.
+//!
+//! It is the only one that starts, kills and reaps workers: `PR_SET_PDEATHSIG` speaks of the
+//! thread that started a child, and a reaped death is the only one that may be recovered from.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::process::Pid;
+use rustix::time::Timespec;
+
+use super::jobs::Jobs;
+use super::notes::death_note;
+use super::output::Output;
+use super::table::Table;
+use crate::config::{
+    MAX_FAILED_STARTS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTARTS_AT_ONCE, STOP_GRACE_MS,
+};
+use crate::control::{Control, load_text};
+use crate::error::{Death, JobError, StartError};
+use crate::mail;
+use crate::protocol::Owner;
+use crate::segment::Segment;
+use crate::sys::process;
+use crate::worker_process::{Marker, VARIABLE, starts_in_main};
+
+/// What parent and supervisor share.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) control: Control,
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) table: Arc<Table>,
+    /// Where each worker runs; empty for anywhere.
+    pub(crate) places: Vec<Vec<usize>>,
+    /// Variables of the workers' environment beside the parent's.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// The first start that failed, for `build`.
+    pub(crate) failed: Mutex<Option<StartError>>,
+    /// The pool's owner is waiting for `build`; from then on restarts are the supervisor's matter.
+    pub(crate) built: AtomicBool,
+    bell: OwnedFd,
+    stopping: AtomicBool,
+}
+
+impl Watch {
+    pub(crate) fn new(
+        control: Control,
+        segment: Arc<Segment>,
+        jobs: Arc<Jobs>,
+        table: Arc<Table>,
+        places: Vec<Vec<usize>>,
+        env: Vec<(OsString, OsString)>,
+    ) -> std::io::Result<Watch> {
+        Ok(Watch {
+            control,
+            segment,
+            jobs,
+            table,
+            places,
+            env,
+            failed: Mutex::new(None),
+            built: AtomicBool::new(false),
+            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    fn ring(&self) {
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+}
+
+/// The supervisor thread; dropping it ends all workers.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    watch: Arc<Watch>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Supervisor {
+    pub(crate) fn start(watch: Arc<Watch>, output: Output) -> std::io::Result<Supervisor> {
+        let shared = Arc::clone(&watch);
+        let thread = std::thread::Builder::new()
+            .name("pinpool/watch".into())
+            .stack_size(256 * 1024)
+            .spawn(move || Loop::new(shared, output).run())?;
+        Ok(Supervisor { watch, thread: Some(thread) })
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.watch.stopping.store(true, Ordering::SeqCst);
+        self.watch.ring();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One worker as the supervisor knows it.
+#[derive(Debug, Default)]
+struct Child {
+    process: Option<(Pid, OwnedFd)>,
+    incarnation: u32,
+    /// Deaths in a row before a chunk was finished; before it was ready.
+    deaths: u32,
+    failed_starts: u32,
+    restart_at: Option<Instant>,
+    finished: u64,
+}
+
+struct Loop {
+    watch: Arc<Watch>,
+    output: Output,
+    children: Vec<Child>,
+}
+
+impl Loop {
+    fn new(watch: Arc<Watch>, output: Output) -> Loop {
+        let children = watch.places.iter().map(|_| Child::default()).collect();
+        Loop { watch, output, children }
+    }
+
+    fn run(mut self) {
+        for worker in 0..self.children.len() {
+            if let Err(error) = self.spawn(worker) {
+                self.start_failed(StartError::System {
+                    what: "starting a worker",
+                    source: error,
+                    advice: "look at the limits of processes (ulimit -u) and of open files \
+                             (ulimit -n), or use fewer workers",
+                });
+                break;
+            }
+        }
+        while !self.watch.stopping.load(Ordering::SeqCst) {
+            let waits = self.watch.table.flush();
+            self.poll(waits);
+            self.reap();
+            self.restart();
+        }
+        self.stop();
+    }
+
+    fn start_failed(&self, error: StartError) {
+        let mut failed = self.watch.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.get_or_insert(error);
+        drop(failed);
+        self.watch.control.ring();
+    }
+
+    fn spawn(&mut self, worker: usize) -> std::io::Result<()> {
+        let (ours, theirs) = mail::pair()?;
+        let (stdout, stderr) = self.output.ends()?;
+        let child = &mut self.children[worker];
+        let marker = Marker {
+            control: self.watch.segment.fd().as_raw_fd(),
+            bytes: self.watch.segment.len(),
+            socket: theirs.as_raw_fd(),
+            worker,
+            incarnation: child.incarnation,
+            parent: std::process::id(),
+            in_main: starts_in_main(),
+            pus: self.watch.places[worker].clone(),
+        };
+        let start = process::Start {
+            arg0: format!("pinpool worker {worker}"),
+            env: environment(&self.watch.env, &marker),
+            keep: &[self.watch.segment.fd(), theirs.as_fd()],
+            stdout: stdout.as_fd(),
+            stderr: stderr.as_fd(),
+        };
+        self.watch.table.link(worker, ours);
+        child.process = Some(process::start(&start)?);
+        child.finished = 0;
+        self.watch.control.worker(worker).current.finished.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sleeps until a death, the bell, or the next restart.
+    fn poll(&self, mail_waits: bool) {
+        let mut fds = vec![PollFd::new(&self.watch.bell, PollFlags::IN)];
+        let processes = self.children.iter().filter_map(|c| c.process.as_ref());
+        fds.extend(processes.map(|(_, fd)| PollFd::new(fd, PollFlags::IN)));
+        let next = self.children.iter().filter_map(|c| c.restart_at).min();
+        let mut limit = next.map(|at| at.saturating_duration_since(Instant::now()));
+        if mail_waits {
+            limit = Some(limit.unwrap_or(Duration::MAX).min(Duration::from_millis(1)));
+        }
+        let limit = limit
+            .map(|l| Timespec { tv_sec: l.as_secs() as i64, tv_nsec: l.subsec_nanos().into() });
+        let _ = poll(&mut fds, limit.as_ref());
+        let _ = rustix::io::read(&self.watch.bell, &mut [0u8; 8]);
+    }
+
+    fn reap(&mut self) {
+        for worker in 0..self.children.len() {
+            let Some((pid, pidfd)) = &self.children[worker].process else { continue };
+            if let Some(death) = process::reap(pidfd.as_fd()) {
+                let pid = pid.as_raw_nonzero().get() as u32;
+                self.children[worker].process = None;
+                self.mourn(worker, pid, death);
+            }
+        }
+    }
+
+    /// A worker is dead and reaped: recover, and plan its restart.
+    fn mourn(&mut self, worker: usize, pid: u32, death: Death) {
+        let control = &self.watch.control;
+        let child = &mut self.children[worker];
+        let standing = &control.worker(worker).standing;
+        let ready = standing.ready.load(Ordering::Acquire) == u64::from(child.incarnation) + 1;
+        let note = death_note(death);
+        let owner = Owner { worker: worker as u32, incarnation: child.incarnation };
+        self.watch.jobs.recover(owner, pid, death, &note);
+        let finished = control.worker(worker).current.finished.load(Ordering::Relaxed);
+        child.deaths = if finished > 0 { 1 } else { child.deaths + 1 };
+        child.failed_starts = if ready { 0 } else { child.failed_starts + 1 };
+        child.incarnation += 1;
+        if !ready {
+            let len = standing.text_len.swap(0, Ordering::AcqRel);
+            let reason = match len {
+                0 => format!("it died by {death} before it was ready"),
+                _ => load_text(&standing.text, len),
+            };
+            if !self.watch.built.load(Ordering::SeqCst) {
+                self.start_failed(StartError::Worker { worker, reason });
+                return;
+            }
+            if self.children[worker].failed_starts >= MAX_FAILED_STARTS {
+                self.watch.jobs.break_down(&JobError::Broken { worker, reason });
+                return;
+            }
+        }
+        let child = &mut self.children[worker];
+        let delay = match child.deaths.saturating_sub(RESTARTS_AT_ONCE) {
+            0 => 0,
+            n => (RESTART_DELAY_MS << (n - 1).min(10)).min(RESTART_DELAY_MAX_MS),
+        };
+        child.restart_at = Some(Instant::now() + Duration::from_millis(delay));
+    }
+
+    fn restart(&mut self) {
+        let now = Instant::now();
+        for worker in 0..self.children.len() {
+            if self.children[worker].restart_at.is_some_and(|at| at <= now) {
+                self.children[worker].restart_at = None;
+                if let Err(error) = self.spawn(worker) {
+                    let child = &mut self.children[worker];
+                    child.failed_starts += 1;
+                    if child.failed_starts >= MAX_FAILED_STARTS {
+                        let reason = error.to_string();
+                        self.watch.jobs.break_down(&JobError::Broken { worker, reason });
+                    } else {
+                        let delay = Duration::from_millis(RESTART_DELAY_MAX_MS);
+                        child.restart_at = Some(now + delay);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the workers' own end for a while, then kills, then reaps.
+    fn stop(&mut self) {
+        let end = Instant::now() + Duration::from_millis(STOP_GRACE_MS);
+        let mut killed = false;
+        loop {
+            for child in &mut self.children {
+                let over = |(_, fd): &(Pid, OwnedFd)| process::reap(fd.as_fd()).is_some();
+                if child.process.as_ref().is_some_and(over) {
+                    child.process = None;
+                }
+            }
+            let mut fds: Vec<_> = self
+                .children
+                .iter()
+                .filter_map(|c| c.process.as_ref())
+                .map(|(_, fd)| PollFd::new(fd, PollFlags::IN))
+                .collect();
+            if fds.is_empty() {
+                return;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                if killed {
+                    // Killed and still there: the kernel holds it (uninterruptible sleep).
+                    // It has no claim that matters any more; the system reaps it after us.
+                    return;
+                }
+                killed = true;
+                for (_, fd) in self.children.iter().filter_map(|c| c.process.as_ref()) {
+                    process::kill(fd.as_fd());
+                }
+            }
+            let wait = if killed { Duration::from_secs(5) } else { left };
+            let wait =
+                Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+            let _ = poll(&mut fds, Some(&wait));
+        }
+    }
+}
+
+/// The parent's environment without what belongs to launchers, with one thread a worker for
+/// threaded libraries, and with the marker.
+fn environment(extra: &[(OsString, OsString)], marker: &Marker) -> Vec<(OsString, OsString)> {
+    const ONE_THREAD: [&str; 4] =
+        ["RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"];
+    let launcher = |name: &OsString| {
+        let name = name.to_string_lossy();
+        ["OMPI_", "PMIX_", "PMI_"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    let mut env: Vec<_> = std::env::vars_os()
+        .filter(|(name, _)| !launcher(name) && name != VARIABLE)
+        .filter(|(name, _)| !extra.iter().any(|(n, _)| n == name))
+        .collect();
+    for name in ONE_THREAD {
+        if !env.iter().any(|(n, _)| n == name) {
+            env.push((name.into(), "1".into()));
+        }
+    }
+    env.extend_from_slice(extra);
+    env.push((VARIABLE.into(), marker.to_text().into()));
+    env
+}

@@ -1,0 +1,4 @@
+//! The system calls that the library makes, one function a call.
+pub(crate) mod image;
+pub(crate) mod mem;
+pub(crate) mod process;
