@@ -16,7 +16,7 @@ fn examine(root: &Path) -> Vec<Finding> {
 #[test]
 fn a_sound_machine_gets_no_finding() {
     assert_eq!(doctor(&Topology::synthetic("package:1 core:4 pu:1").unwrap()), []);
-    let dir = fixtures::c().write();
+    let dir = fixtures::small().write();
     put(dir.path(), "sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never");
     put(dir.path(), "proc/sys/vm/overcommit_memory", "0");
     put(dir.path(), "proc/self/limits", "Max open files            65536    65536    files");
@@ -79,7 +79,7 @@ fn each_sickness_is_found_and_has_a_cure() {
         ("proc/cpuinfo", "flags\t\t: fpu hypervisor avx2", "virtual machine"),
     ];
     for (path, text, said) in sick {
-        let dir = fixtures::c().write();
+        let dir = fixtures::small().write();
         put(dir.path(), path, text);
         let findings = examine(dir.path());
         assert_eq!(findings.len(), 1, "{path}: {findings:?}");
@@ -106,7 +106,7 @@ fn a_mask_and_a_quota_are_explained_and_the_worst_comes_first() {
 
 #[test]
 fn powersave_is_no_sickness_where_the_hardware_chooses() {
-    let dir = fixtures::c().write();
+    let dir = fixtures::small().write();
     let cpufreq = "sys/devices/system/cpu/cpu3/cpufreq";
     put(dir.path(), &format!("{cpufreq}/scaling_governor"), "powersave");
     put(dir.path(), &format!("{cpufreq}/scaling_driver"), "intel_pstate");
