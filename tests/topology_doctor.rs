@@ -119,3 +119,23 @@ fn this_machine_can_be_examined() {
         assert!(!finding.mend.is_empty(), "{finding}");
     }
 }
+
+#[test]
+fn a_limit_on_memory_is_found_in_either_version_of_cgroups() {
+    for (group, mount, file) in [
+        ("0::/job", "9 1 0:9 / /cg rw - cgroup2 cgroup rw", "cg/job/memory.max"),
+        ("4:memory:/job", "9 1 0:9 / /cg rw - cgroup cgroup rw,memory", "cg/memory.limit_in_bytes"),
+    ] {
+        let dir = fixtures::small().write();
+        put(dir.path(), "proc/meminfo", "MemTotal:       16777216 kB");
+        put(dir.path(), "proc/self/cgroup", group);
+        put(dir.path(), "proc/self/mountinfo", mount);
+        assert_eq!(examine(dir.path()), []);
+        put(dir.path(), file, "9223372036854771712");
+        assert_eq!(examine(dir.path()), []);
+        put(dir.path(), file, "2147483648");
+        let findings = examine(dir.path());
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].what.contains("2048 MiB of 16384 MiB"), "{}", findings[0]);
+    }
+}
