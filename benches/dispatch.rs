@@ -110,24 +110,9 @@ fn main() {
         chunks(&two, "1,000,000 empty chunks, 2 processes");
         return;
     }
-    if only.as_deref() == Some("calls") {
-        let one = Pool::builder()
-            .workers(1)
-            .bind("list:0".parse().expect("a list"))
-            .build()
-            .expect("a pool");
-        core_affinity::set_for_current(core_affinity::CoreId { id: 1 });
-        for _ in 0..5 {
-            calls(
-                &one,
-                ["call, 1 process, awake", "call, 1 process, parked", "100,000 calls, 1 process"],
-            );
-        }
-        return;
-    }
     // The caller on one core, the only worker of the one-worker pool on the other.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("{cores} cores; µs");
+    println!("{cores} cores; the caller on the last one");
     futex_ping_pong(300);
 
     let one =

@@ -27,7 +27,8 @@ pub use save::SaveError;
 /// An n-dimensional array that worker processes map too.
 ///
 /// Elements are plain old data in C order. Dropping it unmaps it, and removes its name if this
-/// process made it under one and did not [persist](Self::set_persist) it.
+/// process made it under one and did not [persist](Self::set_persist) it. A plain fork of the program
+/// has no part in it: the child must not touch its views.
 ///
 /// ```
 /// let mut a = pinpool::SharedArray::<f64, _>::zeros((2, 3))?;

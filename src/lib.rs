@@ -51,6 +51,7 @@ mod reduce;
 pub mod rng;
 mod segment;
 pub mod segments;
+pub mod simulate;
 mod sync;
 mod sys;
 pub mod topology;

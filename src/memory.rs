@@ -27,7 +27,7 @@ pub(crate) fn human(bytes: u64) -> String {
     match unit.checked_sub(1) {
         None => format!("{bytes} bytes"),
         Some(index) => {
-            let tenths = u128::from(bytes) * 10 >> (10 * unit);
+            let tenths = (u128::from(bytes) * 10) >> (10 * unit);
             format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[index])
         }
     }

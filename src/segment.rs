@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod named;
 mod nameless;
+mod record;
 pub(crate) mod registry;
 #[cfg(test)]
 mod tests;

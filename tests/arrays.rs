@@ -472,3 +472,45 @@ fn a_forked_child_that_drops_an_array_takes_nothing_away() {
     assert!(in_shm(&name).exists());
     a.as_mut_slice()[9] = 1;
 }
+
+#[test]
+fn a_header_that_changes_while_it_is_opened_gives_an_answer_that_fits_the_file() {
+    use std::os::unix::fs::FileExt;
+    /// Ends the writer also when an assertion fails.
+    struct Over<'a>(&'a std::sync::atomic::AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.npy");
+    let text = "{'descr': '|b1', 'fortran_order': False, 'shape': (4096,), }";
+    write_npy(&path, text, &[1; 4096], 64);
+    let whole = fs::read(&path).unwrap();
+    let header_bytes = whole.len() - 4096;
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            let mut at = 0;
+            while !over.load(Ordering::Relaxed) {
+                // A stride that is prime to the length comes by every byte; so does every length.
+                at = (at + 37) % header_bytes;
+                file.write_all_at(&[at as u8], at as u64).unwrap();
+                file.set_len((at * 31) as u64).unwrap();
+                file.write_all_at(&whole, 0).unwrap();
+            }
+        });
+        let end = Over(&over);
+        let mut opened = 0;
+        for _ in 0..3000 {
+            if let Ok(a) = open_file::<Bool, Ix1>(&path) {
+                assert_eq!(a.len(), 4096);
+                opened += 1;
+            }
+        }
+        drop(end);
+        println!("{opened} of 3000 attempts met a whole file");
+    });
+}

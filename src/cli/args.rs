@@ -83,6 +83,8 @@ pub(super) struct JobArgs {
     pub(super) seed: Option<u64>,
 
     /// Take the elements from this file instead of drawing them; it is left as it is.
+    ///
+    /// It is read where it lies, so nobody may write into it or cut it short meanwhile.
     #[arg(long, value_name = "FILE.npy", conflicts_with_all = ["low", "high"])]
     pub(super) input: Option<PathBuf>,
 
@@ -99,9 +101,6 @@ pub(super) struct JobArgs {
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
-
-    #[command(flatten)]
-    pub(super) place: PlaceArgs,
 
     /// How the chunks are run; the result has the same bits.
     #[arg(long, value_name = "processes|threads|serial", default_value_t)]
@@ -120,6 +119,9 @@ pub(super) struct RunArgs {
     pub(super) save_array: Option<PathBuf>,
 
     /// Put the array under this name in /dev/shm, where numpy can open it.
+    ///
+    /// `np.load("/dev/shm/NAME", mmap_mode="r")` may read it at any time; what a chunk in progress
+    /// holds may be torn. Write into it between jobs only.
     #[arg(long)]
     pub(super) name: Option<String>,
 
@@ -138,15 +140,15 @@ pub(super) struct RunArgs {
     /// Run it serially too, and fail where one bit differs.
     #[arg(long)]
     pub(super) verify: bool,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
-
-    #[command(flatten)]
-    pub(super) place: PlaceArgs,
 
     /// Time the best of this many runs.
     #[arg(long, value_name = "N", default_value = "3", value_parser = numbers::count)]
@@ -159,13 +161,13 @@ pub(super) struct CompareArgs {
     /// No progress bar, no remarks: nothing on standard error but errors.
     #[arg(long, short)]
     pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct TopoArgs {
-    #[command(flatten)]
-    pub(super) place: PlaceArgs,
-
     /// Read another machine's /sys and /proc from under this directory.
     #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
     pub(super) root: Option<PathBuf>,
@@ -181,6 +183,9 @@ pub(super) struct TopoArgs {
     /// Write the picture to this file as SVG.
     #[arg(long, value_name = "FILE.svg")]
     pub(super) svg: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

@@ -14,7 +14,6 @@
 //! Called by `named` and by the public `segments`.
 #![forbid(unsafe_code)]
 
-use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -25,6 +24,7 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::named::{check_attach, check_name};
+pub(crate) use super::record::Record;
 use crate::sys::mem;
 
 const SHM: &str = "/dev/shm";
@@ -44,17 +44,6 @@ pub(crate) struct Registry {
     shm: OwnedFd,
     shm_path: String,
     user: u32,
-}
-
-/// What is known of one named segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) name: String,
-    /// Device and inode; `None` while it is being made.
-    pub(crate) identity: Option<(u64, u64)>,
-    /// Who made it; for people only, since a pid is not an identity.
-    pub(crate) pid: u32,
-    pub(crate) persist: bool,
 }
 
 /// What the collector finds a recorded segment to be.
@@ -340,44 +329,6 @@ impl Drop for Locked<'_> {
         let _ =
             rustix::fs::unlinkat(&self.registry.shm, self.dir_name.as_str(), AtFlags::REMOVEDIR);
         mem::unlock(&self.dir);
-    }
-}
-
-impl Record {
-    /// Said before the object is made.
-    pub(crate) fn intent(name: &str) -> Self {
-        Self { name: name.to_owned(), identity: None, pid: std::process::id(), persist: false }
-    }
-
-    /// Said of an object that is there.
-    pub(crate) fn of(name: &str, stat: &mem::Stat, persist: bool) -> Self {
-        Self { identity: Some(mem::identity(stat)), persist, ..Self::intent(name) }
-    }
-
-    fn to_text(&self) -> String {
-        let mut text = format!("pinpool-segment 1\nname {}\npid {}\n", self.name, self.pid);
-        if let Some((device, inode)) = self.identity {
-            write!(text, "device {device}\ninode {inode}\n").expect("a String takes any text");
-        }
-        writeln!(text, "persist {}", u8::from(self.persist)).expect("a String takes any text");
-        text
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("pinpool-segment 1\n")?;
-        let field =
-            |key: &str| rest.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-        let number = |key: &str| field(key).and_then(|text| text.parse::<u64>().ok());
-        Some(Self {
-            name: field("name")?.to_owned(),
-            identity: number("device").zip(number("inode")),
-            pid: field("pid")?.parse().ok()?,
-            persist: match field("persist")? {
-                "0" => false,
-                "1" => true,
-                _ => return None,
-            },
-        })
     }
 }
 
