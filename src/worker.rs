@@ -276,10 +276,7 @@ impl<S: SegmentSource> Worker<S> {
         loop {
             let dispatch = &self.control.header().dispatch;
             let live = dispatch.live.load(Ordering::SeqCst);
-            if live == 0
-                || dispatch.shutdown.load(Ordering::Relaxed) != 0
-                || self.left.get() == 0
-            {
+            if live == 0 || dispatch.shutdown.load(Ordering::Relaxed) != 0 || self.left.get() == 0 {
                 return any;
             }
             if live.count_ones() > 1 {

@@ -322,8 +322,9 @@ impl PoolBuilder {
         let env = self.env.clone();
         let advice = "look at the limits of open files (ulimit -n) and threads (ulimit -u)";
         let name = self.name.clone().unwrap_or_else(|| "pinpool".into());
-        let watch = Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, env, name)
-            .map_err(system("making an eventfd", advice))?;
+        let watch =
+            Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, env, name)
+                .map_err(system("making an eventfd", advice))?;
         let watch = Arc::new(watch);
         let output = Output::start().map_err(system("starting the output thread", advice))?;
         let supervisor = Supervisor::start(Arc::clone(&watch), output)
@@ -338,39 +339,40 @@ impl PoolBuilder {
         Ok(Crew::Processes { supervisor })
     }
 
-fn start_threads(&self, control: &Control, table: &Arc<Table>, plan: &Plan) -> Result<Crew> {
-    let threads = Threads::new(control.clone());
-    let name = self.name.as_deref().unwrap_or("pinpool");
-    let failed = Arc::new(Mutex::new(None));
-    for place in &plan.workers {
-        let (control, table, failed) = (control.clone(), Arc::clone(table), Arc::clone(&failed));
-        let (index, pus) = (place.index, place.pus.clone());
-        let work = move || {
-            if !pus.is_empty()
-                && let Err(error) = bind::bind_current_thread(&pus)
-            {
-                let error = StartError::Worker { worker: index, reason: error.to_string() };
-                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                return control.ring();
-            }
-            let mut worker = Worker::new(control.clone(), index, 0, Local(table));
-            if let Err(reason) = worker.initialize() {
-                let error = StartError::Worker { worker: index, reason };
-                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                return control.ring();
-            }
-            say_ready(&control, index);
-            worker.run();
-        };
-        let handle = std::thread::Builder::new()
-            .name(format!("{name}/{index}"))
-            .spawn(work)
-            .map_err(system("starting a worker thread", "look at ulimit -u"))?;
-        threads.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+    fn start_threads(&self, control: &Control, table: &Arc<Table>, plan: &Plan) -> Result<Crew> {
+        let threads = Threads::new(control.clone());
+        let name = self.name.as_deref().unwrap_or("pinpool");
+        let failed = Arc::new(Mutex::new(None));
+        for place in &plan.workers {
+            let (control, table, failed) =
+                (control.clone(), Arc::clone(table), Arc::clone(&failed));
+            let (index, pus) = (place.index, place.pus.clone());
+            let work = move || {
+                if !pus.is_empty()
+                    && let Err(error) = bind::bind_current_thread(&pus)
+                {
+                    let error = StartError::Worker { worker: index, reason: error.to_string() };
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    return control.ring();
+                }
+                let mut worker = Worker::new(control.clone(), index, 0, Local(table));
+                if let Err(reason) = worker.initialize() {
+                    let error = StartError::Worker { worker: index, reason };
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    return control.ring();
+                }
+                say_ready(&control, index);
+                worker.run();
+            };
+            let handle = std::thread::Builder::new()
+                .name(format!("{name}/{index}"))
+                .spawn(work)
+                .map_err(system("starting a worker thread", "look at ulimit -u"))?;
+            threads.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        }
+        await_ready(control, || failed.lock().unwrap_or_else(PoisonError::into_inner).take())?;
+        Ok(Crew::Threads { threads })
     }
-    await_ready(control, || failed.lock().unwrap_or_else(PoisonError::into_inner).take())?;
-    Ok(Crew::Threads { threads })
-}
 }
 
 fn system(what: &'static str, advice: &'static str) -> impl FnOnce(std::io::Error) -> StartError {

@@ -130,7 +130,8 @@ impl Jobs {
         if now < limit.at {
             return true;
         }
-        let held = |&worker: &usize| alive[worker].is_some_and(|i| self.holds(worker, i, limit, job));
+        let held =
+            |&worker: &usize| alive[worker].is_some_and(|i| self.holds(worker, i, limit, job));
         let holders = (0..alive.len()).filter(held);
         match limit.kind {
             Kind::Kill => {

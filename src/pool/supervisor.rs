@@ -318,7 +318,7 @@ impl Loop {
     fn stop(&mut self) {
         let at_once = self.watch.at_once.load(Ordering::SeqCst);
         let grace = Duration::from_millis(if at_once { 0 } else { STOP_GRACE_MS });
-        let end = Instant::now() + grace;
+        let mut end = Instant::now() + grace;
         let mut killed = false;
         loop {
             for (worker, child) in self.children.iter_mut().enumerate() {
@@ -340,7 +340,7 @@ impl Loop {
             if fds.is_empty() {
                 return;
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let mut left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 if killed {
                     // Killed and still there: the kernel holds it (uninterruptible sleep).
@@ -348,13 +348,14 @@ impl Loop {
                     return;
                 }
                 killed = true;
+                left = Duration::from_secs(5);
+                end = Instant::now() + left;
                 for (_, fd) in self.children.iter().filter_map(|c| c.process.as_ref()) {
                     process::kill(fd.as_fd());
                 }
             }
-            let wait = if killed { Duration::from_secs(5) } else { left };
             let wait =
-                Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let _ = poll(&mut fds, Some(&wait));
         }
     }
