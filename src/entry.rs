@@ -263,3 +263,15 @@ pub(crate) const VERDICT_TEXT_BYTES: usize = 120;
 pub(crate) const VERDICT_GOOD: u64 = 1;
 pub(crate) const VERDICT_FAILED: u64 = 2;
 pub(crate) const VERDICT_PANICKED: u64 = 3;
+
+entry!(
+    /// What a new worker runs first; its one argument is the parameter.
+    Initialize<P, F> where [P: Pod, F: Fn(P, &mut Ctx) + Copy + 'static] |call| {
+        // SAFETY: as for `Map`.
+        let f = unsafe { conjure::<F>() };
+        // SAFETY: as for `Map`; the argument was described as one `Param`.
+        let param = unsafe { crate::args::Param::<P>::item(&mut call.reader()) };
+        f(param, call.ctx);
+        Ok(())
+    }
+);

@@ -34,10 +34,17 @@ pub(crate) struct Header {
     pub(crate) workers: AtomicU64,
     pub(crate) seed: AtomicU64,
     pub(crate) isa: AtomicU64,
+    /// Place of the initializer's entry, as in [`JobHead::entry`]; 0: none.
+    pub(crate) initializer: AtomicU64,
+    /// Bytes of its parameter.
+    pub(crate) initializer_bytes: AtomicU64,
+    /// Chunks after which a worker is replaced; 0: never.
+    pub(crate) max_chunks: AtomicU64,
     pub(crate) dispatch: Dispatch,
     pub(crate) event: Event,
     /// One bit a worker: it says that it sleeps. Set by the worker, cleared by who wakes it.
     pub(crate) sleepers: Sleepers,
+    pub(crate) initializer_param: [AtomicU64; MAX_PARAM_BYTES / 8],
 }
 
 /// What a worker that looks for work reads, on one line.

@@ -26,6 +26,8 @@ pub struct Job<'p> {
     stream: Option<u64>,
     on_death: OnDeath,
     pub(super) flags: u64,
+    time_limit: Option<Duration>,
+    chunk_timeout: Option<Duration>,
     hook: Option<Hook<'p>>,
 }
 
@@ -44,7 +46,15 @@ impl std::fmt::Debug for Hook<'_> {
 
 impl<'p> Job<'p> {
     pub(super) fn new(pool: &'p Pool) -> Job<'p> {
-        Job { pool, stream: None, on_death: OnDeath::default(), flags: 0, hook: None }
+        Job {
+            pool,
+            stream: None,
+            on_death: OnDeath::default(),
+            flags: 0,
+            time_limit: None,
+            chunk_timeout: None,
+            hook: None,
+        }
     }
 
     /// The job number of its random streams, below 2^63; else the order of calls gives it.
@@ -56,6 +66,26 @@ impl<'p> Job<'p> {
     /// What the job does when a worker dies in one of its chunks.
     pub fn on_death(mut self, on_death: OnDeath) -> Job<'p> {
         self.on_death = on_death;
+        self
+    }
+
+    /// Ends the job with [`JobError::Overran`](crate::JobError::Overran) when it takes longer:
+    /// workers that are still in it are killed, and their chunks put back as they were.
+    ///
+    /// Needs worker processes; else the job is refused
+    /// ([`ArgsError::NeedsProcesses`](crate::ArgsError::NeedsProcesses)).
+    pub fn time_limit(mut self, limit: Duration) -> Job<'p> {
+        self.time_limit = Some(limit);
+        self
+    }
+
+    /// Kills a worker that is in one chunk of this job for longer, as if it had crashed there: by
+    /// default the chunk is put back and run again, and after the third time the job ends with
+    /// [`JobError::Died`](crate::JobError::Died); with [`OnDeath::Fail`] after the first.
+    ///
+    /// Needs worker processes, as [`time_limit`](Self::time_limit).
+    pub fn chunk_timeout(mut self, limit: Duration) -> Job<'p> {
+        self.chunk_timeout = Some(limit);
         self
     }
 
@@ -224,7 +254,11 @@ impl<'p> Job<'p> {
             entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
         let stream =
             self.stream.unwrap_or_else(|| pool.next_stream.fetch_add(1, Ordering::Relaxed));
-        pool.jobs.submit(Submission {
+        let limited = self.time_limit.or(self.chunk_timeout).is_some();
+        if limited {
+            pool.needs_processes("a time limit")?;
+        }
+        let ticket = pool.jobs.submit(Submission {
             args,
             entry,
             offset,
@@ -233,7 +267,11 @@ impl<'p> Job<'p> {
             stream,
             on_death: self.on_death,
             flags: self.flags,
-        })
+        })?;
+        if limited {
+            pool.limit(&ticket, self.time_limit, self.chunk_timeout);
+        }
+        Ok(ticket)
     }
 
     /// Waits for the job, telling how far it is, and takes its value.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{Timespec, futex};
 
+use super::limits::Limits;
 use super::results::Results;
 use super::table::Table;
 use crate::args::{Description, chunk_bytes};
@@ -41,18 +42,18 @@ pub enum OnDeath {
 
 /// A job in one slot of the control block.
 #[derive(Debug)]
-struct Active {
-    epoch: u64,
+pub(super) struct Active {
+    pub(super) epoch: u64,
     kernel: &'static KernelEntry,
-    desc: Box<JobDesc>,
+    pub(super) desc: Box<JobDesc>,
     segments: Vec<Arc<Segment>>,
     /// `None`: the words lie in the job's slot.
-    words: Option<Arc<Segment>>,
+    pub(super) words: Option<Arc<Segment>>,
     on_death: OnDeath,
     /// Deaths by chunk: of the worker's own doing, and kills.
     deaths: HashMap<u64, (u32, u32)>,
     /// The failure at the lowest chunk that the parent itself knows of.
-    died: Option<(u64, JobError)>,
+    pub(super) died: Option<(u64, JobError)>,
     ended: Arc<Ended>,
 }
 
@@ -71,6 +72,10 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -139,8 +144,8 @@ pub(crate) struct Submission {
 }
 
 #[derive(Debug)]
-struct Inner {
-    active: Vec<Option<Active>>,
+pub(super) struct Inner {
+    pub(super) active: Vec<Option<Active>>,
     free: Vec<usize>,
     epoch: u64,
     /// Memory for chunk words that no job uses now.
@@ -150,16 +155,19 @@ struct Inner {
     /// Smaller ones that a job in flight may still use.
     old_journals: Vec<Arc<Segment>>,
     broken: Option<JobError>,
+    /// No more jobs are taken.
+    closed: bool,
 }
 
 /// All jobs of one pool.
 #[derive(Debug)]
 pub(crate) struct Jobs {
-    control: Control,
+    pub(super) control: Control,
     table: Arc<Table>,
     /// Looks between two yields of a waiting caller.
     looks: u32,
     pub(crate) results: Results,
+    pub(super) limits: Limits,
     inner: Mutex<Inner>,
     deaths: AtomicU64,
 }
@@ -171,7 +179,7 @@ pub(crate) struct Recovered {
     pub(crate) chunk: Option<u64>,
 }
 
-fn words_of<'a>(
+pub(super) fn words_of<'a>(
     control: &'a Control,
     words: Option<&'a Arc<Segment>>,
     slot: usize,
@@ -195,14 +203,16 @@ impl Jobs {
             journals: Vec::new(),
             old_journals: Vec::new(),
             broken: None,
+            closed: false,
         };
         let looks =
             if caller_has_core { LOOKS_BETWEEN_YIELDS } else { LOOKS_BETWEEN_YIELDS_SHARED };
         let results = Results::default();
-        Jobs { control, table, looks, results, inner: Mutex::new(inner), deaths: AtomicU64::new(0) }
+        let (inner, limits) = (Mutex::new(inner), Limits::default());
+        Jobs { control, table, looks, results, limits, inner, deaths: AtomicU64::new(0) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -217,6 +227,9 @@ impl Jobs {
         let slot = loop {
             if let Some(error) = &inner.broken {
                 return Err(error.clone().into());
+            }
+            if inner.closed {
+                return Err(JobError::Closed.into());
             }
             if let Some(slot) = inner.free.pop() {
                 break slot;
@@ -531,7 +544,7 @@ impl Jobs {
         }
     }
 
-    fn stop(&self, slot: usize, job: &Active) {
+    pub(super) fn stop(&self, slot: usize, job: &Active) {
         if self.control.job(slot).complete.epoch.load(Ordering::SeqCst) >= job.epoch {
             return;
         }
@@ -543,6 +556,23 @@ impl Jobs {
         let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
         if is_over(&self.control, slot, job.epoch, words) {
             self.control.complete(slot, job.epoch);
+        }
+    }
+
+    /// Takes no more jobs.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    /// Waits for every job that is in flight now.
+    pub(crate) fn wait_all(&self) {
+        let jobs: Vec<_> = {
+            let inner = self.lock();
+            let active = inner.active.iter().enumerate();
+            active.filter_map(|(slot, job)| Some((slot, job.as_ref()?.epoch))).collect()
+        };
+        for (slot, epoch) in jobs {
+            self.await_end(slot, epoch, None);
         }
     }
 
@@ -602,7 +632,10 @@ impl Jobs {
                 recovered.chunk = Some(chunk);
                 let note =
                     if lost { "and its journal is damaged: the chunk is lost" } else { note };
-                let fatal = count_death(job, chunk, worker, pid, death, note, lost);
+                // A job that is over but for this chunk: killed because of that, or by chance.
+                let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
+                let fatal =
+                    (lost || !stopped) && count_death(job, chunk, worker, pid, death, note, lost);
                 let to = if fatal { State::Failed } else { State::Free };
                 if fatal {
                     self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
@@ -627,7 +660,10 @@ impl Jobs {
         let bit = 1u64 << (worker % 64);
         self.control.header().sleepers.bits[worker / 64].fetch_and(!bit, Ordering::SeqCst);
         park.state.store(crate::layout::BUSY, Ordering::SeqCst);
-        self.deaths.fetch_add(1, Ordering::Relaxed);
+        // A worker that went because it had run its `max_chunks_per_worker` is no death.
+        if death != Death::Exit(0) || recovered.chunk.is_some() {
+            self.deaths.fetch_add(1, Ordering::Relaxed);
+        }
         self.control.announce(usize::MAX);
         recovered
     }

@@ -10,8 +10,10 @@
 //! [`Worker`](crate::worker) claims and runs; only how a worker comes to be differs.
 
 mod builder;
+mod close;
 mod job;
 mod jobs;
+mod limits;
 mod long;
 mod notes;
 mod outcomes;
@@ -76,6 +78,7 @@ pub struct Pool {
     control: Control,
     plan: Plan,
     backend: Backend,
+    cancel_grace: std::time::Duration,
     seed: u64,
     next_stream: AtomicU64,
     forks: u64,
@@ -84,8 +87,8 @@ pub struct Pool {
 /// Who runs the chunks.
 #[derive(Debug)]
 enum Crew {
-    Processes { _supervisor: Supervisor },
-    Threads { _threads: Threads },
+    Processes { supervisor: Supervisor },
+    Threads { threads: Threads },
     Serial(Box<Mutex<Worker<Local>>>),
 }
 
@@ -93,15 +96,27 @@ enum Crew {
 #[derive(Debug)]
 struct Threads {
     control: Control,
-    handles: Vec<JoinHandle<()>>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Threads {
+    fn new(control: Control) -> Threads {
+        Threads { control, handles: Mutex::default() }
+    }
+
+    /// Waits until each thread has ended, which it does after its chunk.
+    fn join(&self) {
+        let mut handles = self.handles.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for handle in handles.drain(..) {
+            let _ = handle.join();
+        }
+    }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         shut_down(&self.control);
-        for handle in self.handles.drain(..) {
-            let _ = handle.join();
-        }
+        self.join();
     }
 }
 
@@ -117,8 +132,8 @@ impl Drop for Pool {
             shut_down(&self.control);
         } else {
             // The workers are the parent's, and so is the thread that watches them.
-            let nobody = Threads { control: self.control.clone(), handles: Vec::new() };
-            let crew = std::mem::replace(&mut self.crew, Crew::Threads { _threads: nobody });
+            let threads = Threads::new(self.control.clone());
+            let crew = std::mem::replace(&mut self.crew, Crew::Threads { threads });
             std::mem::forget(crew);
         }
     }
@@ -297,11 +312,6 @@ impl Pool {
     /// The caller itself runs the chunks.
     fn is_serial(&self) -> bool {
         matches!(self.crew, Crew::Serial(_))
-    }
-
-    /// Stops a job; see [`Pending::cancel`].
-    fn cancel(&self, ticket: &Ticket) {
-        self.jobs.cancel(ticket);
     }
 
     fn check_alive(&self) -> std::result::Result<(), JobError> {

@@ -56,7 +56,10 @@ impl<'scope, T> Pending<'scope, T> {
     /// Stops the job: no more chunks begin, and [`get`](Self::get) gives [`JobError::Cancelled`]
     /// unless it was over already. Returns at once.
     ///
-    /// Chunks in progress come to their end.
+    /// Chunks in progress may come to their end. With worker processes they have the pool's
+    /// [grace time](crate::PoolBuilder::cancel_grace) for that; then their workers are killed, the
+    /// chunks are put back as they were, and new workers started. A thread cannot be killed: the
+    /// backends `threads` and `serial` wait for the chunks in progress however long they take.
     pub fn cancel(&self) {
         self.pool.cancel(&self.running.ticket);
     }

@@ -9,6 +9,7 @@
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytemuck::Pod;
 use ndarray::Ix1;
@@ -149,7 +150,7 @@ impl<'scope> Scope<'scope, '_> {
         }
         let tickets = std::mem::take(&mut self.lock().all);
         if cancel {
-            tickets.iter().for_each(|ticket| self.pool.jobs.cancel(ticket));
+            tickets.iter().for_each(|ticket| self.pool.cancel(ticket));
         }
         for ticket in &tickets {
             self.pool.drive(ticket);
@@ -182,6 +183,18 @@ impl<'scope> ScopedJob<'scope> {
     /// As [`Job::on_death`].
     pub fn on_death(mut self, on_death: OnDeath) -> Self {
         self.job = self.job.on_death(on_death);
+        self
+    }
+
+    /// As [`Job::time_limit`].
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.job = self.job.time_limit(limit);
+        self
+    }
+
+    /// As [`Job::chunk_timeout`].
+    pub fn chunk_timeout(mut self, limit: Duration) -> Self {
+        self.job = self.job.chunk_timeout(limit);
         self
     }
 

@@ -4,7 +4,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// No test that is not stuck takes so long, also on a machine that does other things.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(100);
 
 /// Runs `test`; where it does not end, ends the program.
 pub(crate) fn watched(test: impl FnOnce()) {
