@@ -32,17 +32,18 @@ pub mod config;
 mod control;
 mod ctx;
 mod cursor;
+pub mod doctor;
 mod element;
 mod entry;
 mod error;
-mod layout;
-mod mail;
 #[doc(hidden)]
 pub mod fuzzing;
+mod layout;
+mod mail;
 mod memory;
+mod mutant;
 mod npy;
 mod panics;
-pub mod doctor;
 pub mod placement;
 mod pool;
 mod protocol;
@@ -53,6 +54,9 @@ pub mod segments;
 mod sync;
 mod sys;
 pub mod topology;
+#[cfg(feature = "walk")]
+#[doc(hidden)]
+pub mod walk;
 mod worker;
 mod worker_process;
 

@@ -11,12 +11,12 @@
 
 mod builder;
 mod job;
-mod jobs;
+pub(crate) mod jobs;
 mod notes;
 mod output;
 mod results;
 mod supervisor;
-mod table;
+pub(crate) mod table;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
