@@ -10,7 +10,9 @@
 #[repr(u32)]
 #[non_exhaustive]
 #[allow(missing_docs)] // the names say what is wrong
+#[cfg_attr(not(feature = "walk"), allow(unreachable_pub))]
 pub enum Mutant {
+    #[cfg(feature = "walk-mutants")]
     None,
     NoJournal,
     ArmBeforeSave,
