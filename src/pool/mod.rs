@@ -12,7 +12,6 @@
 mod builder;
 mod close;
 mod job;
-mod jobs;
 pub(crate) mod jobs;
 mod limits;
 mod long;
