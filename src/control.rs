@@ -145,6 +145,9 @@ impl Control {
     pub(crate) fn write_desc(&self, slot: usize, desc: &JobDesc) {
         let words: &[u64] = bytemuck::cast_slice(std::slice::from_ref(desc));
         let to = self.desc(slot);
+        // Who copies a word that is written below sees, after his own fence, that `live` is not
+        // what it was (`read_desc`).
+        fence(Ordering::Release);
         for (range, len) in desc_parts(&desc.head) {
             for i in range..range + len {
                 to[i].store(words[i], Ordering::Relaxed);

@@ -67,8 +67,11 @@ struct Task {
     /// Keeps the mappings above alive.
     segments: Vec<Arc<Segment>>,
     cursor: Cursor,
-    /// Nothing was free when `rescan` was this.
-    exhausted: Option<u64>,
+    /// The job's `rescan` from before the cursor's first look: it differs once recovery has freed
+    /// a chunk that this cursor may have passed.
+    rescan: u64,
+    /// The cursor found nothing more to claim.
+    exhausted: bool,
 }
 
 // SAFETY: the pointers lead into mappings that `segments` keeps alive and that belong to the
@@ -96,7 +99,8 @@ impl Task {
             journal_base: ptr::null_mut(),
             segments: Vec::new(),
             cursor: Cursor::default(),
-            exhausted: None,
+            rescan: 0,
+            exhausted: false,
         })
     }
 
@@ -123,6 +127,16 @@ impl Task {
         let head = self.desc.head;
         self.segments.clear();
         self.bases = [ptr::null_mut(); MAX_ARGS];
+        // The words first: what goes wrong after them can be told to a job that others are in.
+        self.words = ptr::null();
+        self.words = if head.words == 0 {
+            if head.chunks > INLINE_WORDS as u64 {
+                return Err("the job's chunk words do not fit its slot".into());
+            }
+            control.inline_words(self.slot).as_ptr()
+        } else {
+            self.map(source, head.words, head.chunks.checked_mul(8))?.cast_const().cast()
+        };
         self.entry = KernelEntry::at(head.entry);
         if self.entry.is_none() {
             return Err("the job names a place in the executable where no kernel is".into());
@@ -137,14 +151,6 @@ impl Task {
                 self.bases[i] = self.map(source, arg.segment, end)?;
             }
         }
-        self.words = if head.words == 0 {
-            if head.chunks > INLINE_WORDS as u64 {
-                return Err("the job's chunk words do not fit its slot".into());
-            }
-            control.inline_words(self.slot).as_ptr()
-        } else {
-            self.map(source, head.words, head.chunks.checked_mul(8))?.cast_const().cast()
-        };
         self.results = if head.results == 0 {
             control.inline_result(self.slot)
         } else {
@@ -317,31 +323,41 @@ impl<S: SegmentSource> Worker<S> {
     fn enter(&mut self, task: &mut Task, epoch: u64) -> bool {
         let line = self.control.job(task.slot);
         if task.epoch == epoch {
-            let Some(seen) = task.exhausted else { return true };
+            if !task.exhausted {
+                return true;
+            }
             let rescan = line.rescan.load(Ordering::SeqCst);
-            if rescan == seen {
+            if rescan == task.rescan {
                 return false;
             }
+            task.rescan = rescan;
             task.cursor.rescan();
-            task.exhausted = None;
+            task.exhausted = false;
             return true;
         }
         if !self.control.read_desc(task.slot, epoch, &mut task.desc) {
             return false;
         }
+        let rescan = line.rescan.load(Ordering::SeqCst);
         let journal = self.control.worker(self.index).standing.journal.load(Ordering::Acquire);
         if let Err(text) = task.attach(&self.control, &mut self.source, journal) {
             if line.live.load(Ordering::SeqCst) == epoch {
                 report(&self.control, self.index, (task.slot, epoch), 0, RETURNED, &text);
                 line.stop.fetch_max(epoch, Ordering::SeqCst);
-                self.control.complete(task.slot, epoch);
+                // Others may be in its chunks: then the last of them ends it. Without words to
+                // look at, the caller who waits finds out.
+                if !task.words.is_null() && is_over(&self.control, task.slot, epoch, task.words()) {
+                    self.control.complete(task.slot, epoch);
+                }
             }
             task.epoch = epoch;
-            task.exhausted = Some(line.rescan.load(Ordering::SeqCst));
+            task.rescan = rescan;
+            task.exhausted = true;
             return false;
         }
         task.epoch = epoch;
-        task.exhausted = None;
+        task.rescan = rescan;
+        task.exhausted = false;
         let workers = self.control.workers();
         task.cursor = Cursor::new(task.desc.head.chunks, self.index, workers);
         task.cursor.open(self.control.tally(task.slot, self.index), epoch);
@@ -366,9 +382,9 @@ impl<S: SegmentSource> Worker<S> {
         let (ran, finished) = turn.run(&mut cursor, &mut self.ctx);
         set_in_kernel(false);
         if finished {
-            let rescan = turn.leave();
-            task.exhausted = Some(rescan);
+            turn.leave();
         }
+        task.exhausted = finished;
         task.cursor = cursor;
         ran
     }
@@ -409,7 +425,7 @@ impl<S: SegmentSource> Worker<S> {
             if self.control.job(task.slot).live.load(Ordering::Acquire) != task.epoch {
                 task.segments.clear();
                 task.epoch = 0;
-                task.exhausted = None;
+                task.exhausted = false;
             }
         }
     }
@@ -492,6 +508,8 @@ impl Turn<'_> {
                 compiler_fence(Ordering::SeqCst);
                 if journaled {
                     self.current.armed.store(0, Ordering::Release);
+                    // What the next chunk writes into `current` must not come before it.
+                    compiler_fence(Ordering::SeqCst);
                 }
             }
             Outcome::Returned(text) => self.fail(chunk, RETURNED, &text),
@@ -523,13 +541,11 @@ impl Turn<'_> {
     }
 
     /// Nothing is free for this worker: the one that sees the job at its end says so.
-    fn leave(&self) -> u64 {
-        let rescan = self.line.rescan.load(Ordering::SeqCst);
+    fn leave(&self) {
         fence(Ordering::SeqCst);
         if is_over(self.control, self.task.slot, self.task.epoch, self.words) {
             self.control.complete(self.task.slot, self.task.epoch);
         }
-        rescan
     }
 }
 

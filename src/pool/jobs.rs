@@ -396,10 +396,25 @@ impl Jobs {
             // A second at most, whatever happens: no wake-up is trusted with a hang.
             let nap = left.unwrap_or(Duration::MAX).min(Duration::from_secs(1));
             let nap = Timespec { tv_sec: nap.as_secs() as i64, tv_nsec: nap.subsec_nanos().into() };
-            let _ = futex::wait(futex_half(c), futex::Flags::empty(), now as u32, Some(&nap));
+            let woken = futex::wait(futex_half(c), futex::Flags::empty(), now as u32, Some(&nap));
+            if woken == Err(rustix::io::Errno::TIMEDOUT) {
+                self.nudge(slot, epoch);
+            }
         };
         c.waiters.fetch_sub(1, Ordering::SeqCst);
         seen
+    }
+
+    /// Makes up for a worker that is stopped (SIGSTOP, a debugger) or starved just where others
+    /// count on it: between its last chunk and saying that the job is over, or after it was woken
+    /// in another one's stead.
+    fn nudge(&self, slot: usize, epoch: u64) {
+        let inner = self.lock();
+        if let Some(job) = inner.active[slot].as_ref().filter(|a| a.epoch == epoch) {
+            self.check_over(slot, job);
+        }
+        drop(inner);
+        self.control.wake(usize::MAX);
     }
 
     /// The end of a job that is over: what is in its inline result, or its error.
@@ -587,6 +602,7 @@ impl Jobs {
         let journal_id = current.journal.load(Ordering::Relaxed);
         let journals = inner.journals.iter().chain(&inner.old_journals);
         let journal = journals.into_iter().find(|j| j.id() == journal_id).cloned();
+        let mut lost = false;
         for slot in 0..MAX_JOBS {
             let Some(job) = inner.active[slot].as_ref() else { continue };
             let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
@@ -595,9 +611,8 @@ impl Jobs {
                 .get(at.1 as usize)
                 .is_some_and(|w| protocol::is_claim_of(w, owner, job.epoch));
             if armed && at.0 == job.epoch && mine {
-                if let Some(journal) = &journal {
-                    restore(&job.desc, &job.segments, at.1, journal);
-                }
+                let old = journal.as_deref();
+                lost = !old.is_some_and(|j| restore(&job.desc, &job.segments, at.1, j));
                 compiler_fence(Ordering::SeqCst);
             }
         }
@@ -615,9 +630,12 @@ impl Jobs {
                     continue;
                 }
                 recovered.chunk = Some(chunk);
+                let note =
+                    if lost { "and its journal is damaged: the chunk is lost" } else { note };
                 // A job that is over but for this chunk: killed because of that, or by chance.
                 let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
-                let fatal = !stopped && count_death(job, chunk, worker, pid, death, note);
+                let fatal = (!stopped || lost)
+                    && count_death(job, chunk, worker, pid, death, note, lost);
                 let to = if fatal { State::Failed } else { State::Free };
                 if fatal {
                     self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
@@ -652,17 +670,20 @@ impl Jobs {
 }
 
 /// Copies the old bytes of `chunk` back, over extents that follow from the parent's own copy of
-/// the job alone.
-fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segment) {
+/// the job alone; `false`: it cannot be.
+#[must_use]
+fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segment) -> bool {
     let mut at = 0;
     for arg in &desc.args[..desc.head.args as usize] {
         if arg.kind != ArgKind::Update as u64 {
             continue;
         }
         let bytes = chunk_bytes(arg, chunk);
-        let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else { continue };
+        let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else {
+            return false;
+        };
         if bytes.end > segment.len() || at + bytes.len() > journal.len() {
-            continue;
+            return false;
         }
         let from = journal.base().wrapping_add(at);
         let to = segment.base().wrapping_add(bytes.start);
@@ -671,6 +692,7 @@ fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segm
         unsafe { ptr::copy_nonoverlapping(from.cast_const(), to, bytes.len()) };
         at += bytes.len();
     }
+    true
 }
 
 /// Counts a death in a chunk; `true` where the chunk has had enough of them.
@@ -681,12 +703,14 @@ fn count_death(
     pid: u32,
     death: Death,
     note: &str,
+    lost: bool,
 ) -> bool {
     let counts = job.deaths.entry(chunk).or_default();
     let count = if death.is_kill() { &mut counts.1 } else { &mut counts.0 };
     *count += 1;
     let (own, kills) = *counts;
-    let fatal = job.on_death == OnDeath::Fail || own >= MAX_OWN_DEATHS || kills >= MAX_KILLS;
+    let fatal =
+        lost || job.on_death == OnDeath::Fail || own >= MAX_OWN_DEATHS || kills >= MAX_KILLS;
     if fatal && job.died.as_ref().is_none_or(|(c, _)| chunk < *c) {
         let error = JobError::Died {
             kernel: job.kernel.name(),

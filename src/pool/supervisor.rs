@@ -20,7 +20,8 @@ use super::notes::death_note;
 use super::output::Output;
 use super::table::Table;
 use crate::config::{
-    MAX_FAILED_STARTS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTARTS_AT_ONCE, STOP_GRACE_MS,
+    MAX_FAILED_STARTS, MAX_KILLED_STARTS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTARTS_AT_ONCE,
+    STOP_GRACE_MS,
 };
 use crate::control::{Control, load_text};
 use crate::error::{Death, JobError, StartError};
@@ -135,6 +136,8 @@ struct Child {
     /// Deaths in a row before a chunk was finished; before it was ready.
     deaths: u32,
     failed_starts: u32,
+    /// Of these in a row, the ones that were killed from outside: no fault of the program.
+    killed_starts: u32,
     restart_at: Option<Instant>,
     finished: u64,
     /// Why the supervisor killed it, where that counts as a death of another kind.
@@ -269,9 +272,14 @@ impl Loop {
         self.watch.jobs.recover(owner, pid, death, &note);
         let finished = control.worker(worker).current.finished.load(Ordering::Relaxed);
         child.deaths = if finished > 0 { 1 } else { child.deaths + 1 };
-        child.failed_starts = if ready { 0 } else { child.failed_starts + 1 };
+        let killed = death.is_kill();
+        match (ready, killed) {
+            (true, _) => (child.failed_starts, child.killed_starts) = (0, 0),
+            (false, true) => child.killed_starts += 1,
+            (false, false) => child.failed_starts += 1,
+        }
         child.incarnation += 1;
-        if !ready {
+        if !ready && !(killed && child.killed_starts < MAX_KILLED_STARTS) {
             let len = standing.text_len.swap(0, Ordering::AcqRel);
             let reason = match len {
                 0 => format!("it died by {death} before it was ready"),
@@ -281,7 +289,7 @@ impl Loop {
                 self.start_failed(StartError::Worker { worker, reason });
                 return;
             }
-            if self.children[worker].failed_starts >= MAX_FAILED_STARTS {
+            if killed || self.children[worker].failed_starts >= MAX_FAILED_STARTS {
                 self.watch.jobs.break_down(&JobError::Broken { worker, reason });
                 return;
             }

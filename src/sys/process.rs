@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::time::Timespec;
 
 use crate::error::Death;
 
@@ -154,10 +156,18 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Death> {
                 _ => Death::Unknown,
             }),
             Err(rustix::io::Errno::INTR) => continue,
-            // The host ignores SIGCHLD or reaps all children itself.
-            Err(_) => Some(Death::Unknown),
+            // The host ignores SIGCHLD or reaps all children itself: the pidfd alone says whether
+            // it is dead, and nothing else may, since recovery follows.
+            Err(_) => has_ended(pidfd).then_some(Death::Unknown),
         };
     }
+}
+
+/// Whether the process behind a pidfd has ended.
+fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&at_once)).is_ok_and(|n| n > 0)
 }
 
 /// Kills the process behind a pidfd.
