@@ -634,8 +634,8 @@ impl Jobs {
                     if lost { "and its journal is damaged: the chunk is lost" } else { note };
                 // A job that is over but for this chunk: killed because of that, or by chance.
                 let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
-                let fatal = (!stopped || lost)
-                    && count_death(job, chunk, worker, pid, death, note, lost);
+                let fatal =
+                    (!stopped || lost) && count_death(job, chunk, worker, pid, death, note, lost);
                 let to = if fatal { State::Failed } else { State::Free };
                 if fatal {
                     self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
