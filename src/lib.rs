@@ -42,6 +42,7 @@ mod items;
 mod layout;
 mod mail;
 mod memory;
+mod mutant;
 mod npy;
 mod panics;
 pub mod placement;
@@ -57,6 +58,9 @@ pub mod simulate;
 mod sync;
 mod sys;
 pub mod topology;
+#[cfg(feature = "walk")]
+#[doc(hidden)]
+pub mod walk;
 mod worker;
 mod worker_process;
 

@@ -23,6 +23,7 @@ use crate::layout::{
     ArgDesc, ArgKind, BUSY, Current, Dispatch, JobDesc, JobLine, KEEP_GOING, PANIC, RETURNED,
     SLEEPING, SPINNING, Tally,
 };
+use crate::mutant::{self, Mutant};
 use crate::panics::set_in_kernel;
 use crate::protocol::{self, Owner, State, Word};
 use crate::segment::Segment;
@@ -492,21 +493,30 @@ impl Turn<'_> {
             return Attempt::Stopped;
         }
         cursor.claimed(self.control, task.slot, epoch, chunk, self.tally);
-        let journaled = task.journal != 0;
+        let journaled = task.journal != 0 && !mutant::on(Mutant::NoJournal);
         if journaled {
+            if mutant::on(Mutant::ArmBeforeSave) {
+                self.current.armed.store(1, Ordering::Release);
+            }
             task.save(chunk);
             compiler_fence(Ordering::SeqCst);
             self.current.armed.store(1, Ordering::Release);
             compiler_fence(Ordering::SeqCst);
         }
         ctx.enter(task.desc.head.stream, chunk, task.desc.head.chunks);
+        if mutant::on(Mutant::DoneBeforeData) {
+            protocol::publish(word, owner, epoch, State::Done);
+        }
         let outcome = run_kernel(task, chunk, ctx);
         compiler_fence(Ordering::SeqCst);
         match outcome {
             Outcome::Done => {
+                if mutant::on(Mutant::DisarmBeforeDone) {
+                    self.current.armed.store(0, Ordering::Release);
+                }
                 protocol::publish(word, owner, epoch, State::Done);
                 compiler_fence(Ordering::SeqCst);
-                if journaled {
+                if journaled && !mutant::on(Mutant::NeverDisarm) {
                     self.current.armed.store(0, Ordering::Release);
                     // What the next chunk writes into `current` must not come before it.
                     compiler_fence(Ordering::SeqCst);

@@ -24,6 +24,7 @@ use crate::control::{Control, futex_half, load_text};
 use crate::entry::KernelEntry;
 use crate::error::{Death, Error, JobError};
 use crate::layout::{ArgKind, JobDesc, PANIC};
+use crate::mutant::{self, Mutant};
 use crate::protocol::{self, MAX_EPOCH, Owner, State, Word};
 use crate::segment::Segment;
 use crate::worker::{is_over, spin_until};
@@ -603,6 +604,9 @@ impl Jobs {
         let journals = inner.journals.iter().chain(&inner.old_journals);
         let journal = journals.into_iter().find(|j| j.id() == journal_id).cloned();
         let mut lost = false;
+        if mutant::on(Mutant::DisarmBeforeRestore) {
+            current.armed.store(0, Ordering::Release);
+        }
         for slot in 0..MAX_JOBS {
             let Some(job) = inner.active[slot].as_ref() else { continue };
             let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
@@ -610,13 +614,27 @@ impl Jobs {
             let mine = words
                 .get(at.1 as usize)
                 .is_some_and(|w| protocol::is_claim_of(w, owner, job.epoch));
-            if armed && at.0 == job.epoch && mine {
+            if mutant::on(Mutant::FreeBeforeRestore) && mine {
+                protocol::reclaim(&words[at.1 as usize], owner, job.epoch, State::Free);
+            }
+            let unchecked = mutant::on(Mutant::RestoreUnchecked)
+                || mutant::on(Mutant::FreeBeforeDisarmUnchecked);
+            if mutant::on(Mutant::NoRestore) {
+                continue;
+            }
+            if armed && at.0 == job.epoch && (mine || unchecked) {
                 let old = journal.as_deref();
                 lost = !old.is_some_and(|j| restore(&job.desc, &job.segments, at.1, j));
                 compiler_fence(Ordering::SeqCst);
             }
         }
         // R3
+        if mutant::on(Mutant::FreeBeforeDisarmUnchecked) {
+            for job in inner.active.iter().flatten() {
+                let words = words_of(&self.control, job.words.as_ref(), 0, job.desc.head.chunks);
+                protocol::reclaim(&words[at.1 as usize], owner, job.epoch, State::Free);
+            }
+        }
         current.armed.store(0, Ordering::Release);
         compiler_fence(Ordering::SeqCst);
         for slot in 0..MAX_JOBS {
@@ -635,7 +653,7 @@ impl Jobs {
                 // A job that is over but for this chunk: killed because of that, or by chance.
                 let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
                 let fatal =
-                    (!stopped || lost) && count_death(job, chunk, worker, pid, death, note, lost);
+                    (lost || !stopped) && count_death(job, chunk, worker, pid, death, note, lost);
                 let to = if fatal { State::Failed } else { State::Free };
                 if fatal {
                     self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
@@ -666,6 +684,14 @@ impl Jobs {
         }
         self.control.announce(usize::MAX);
         recovered
+    }
+}
+
+#[cfg(feature = "walk")]
+impl Jobs {
+    /// The memory of all journals.
+    pub(crate) fn journals(&self) -> Vec<Arc<Segment>> {
+        self.lock().journals.clone()
     }
 }
 

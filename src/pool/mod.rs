@@ -12,7 +12,7 @@
 mod builder;
 mod close;
 mod job;
-mod jobs;
+pub(crate) mod jobs;
 mod limits;
 mod long;
 mod notes;
@@ -24,7 +24,7 @@ mod running;
 mod scope;
 mod stream;
 mod supervisor;
-mod table;
+pub(crate) mod table;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
