@@ -110,30 +110,31 @@ fn main() {
         chunks(&two, "1,000,000 empty chunks, 2 processes");
         return;
     }
-    if only.as_deref() == Some("calls") {
-        let one = Pool::builder().workers(1).bind("list:0".parse().expect("a list")).build().expect("a pool");
-        core_affinity::set_for_current(core_affinity::CoreId { id: 1 });
-        for _ in 0..5 { calls(&one, ["call, 1 process, awake", "call, 1 process, parked", "100,000 calls, 1 process"]); }
-        return;
-    }
     // The caller on one core, the only worker of the one-worker pool on the other.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("{cores} cores; µs");
+    println!("{cores} cores; the caller on the last one");
     futex_ping_pong(300);
 
-    let one = Pool::builder().workers(1).bind("list:0".parse().expect("a list")).build().expect("a pool");
+    let one =
+        Pool::builder().workers(1).bind("list:0".parse().expect("a list")).build().expect("a pool");
     core_affinity::set_for_current(core_affinity::CoreId { id: cores - 1 });
     calls(&one, ["call, 1 process, awake", "call, 1 process, parked", "100,000 calls, 1 process"]);
     million(&one, "1 process");
     drop(one);
     rayon(1);
     let two = pool(2, Backend::Processes);
-    calls(&two, ["call, 2 processes, awake", "call, 2 processes, parked", "100,000 calls, 2 processes"]);
+    calls(
+        &two,
+        ["call, 2 processes, awake", "call, 2 processes, parked", "100,000 calls, 2 processes"],
+    );
     million(&two, "2 processes");
     chunks(&two, "1,000,000 empty chunks, 2 processes");
     drop(two);
     let threads = pool(2, Backend::Threads);
-    calls(&threads, ["call, 2 threads, awake", "call, 2 threads, parked", "100,000 calls, 2 threads"]);
+    calls(
+        &threads,
+        ["call, 2 threads, awake", "call, 2 threads, parked", "100,000 calls, 2 threads"],
+    );
     million(&threads, "2 threads");
     chunks(&threads, "1,000,000 empty chunks, 2 threads");
     drop(threads);
@@ -182,7 +183,11 @@ fn million(pool: &Pool, who: &str) {
     });
     assert_eq!(x.as_slice()[n - 1] as usize, 221);
     assert_eq!(z.as_slice()[n - 1] as usize, 222);
-    println!("   pool - serial: in place {:.1}, out of place {:.1} µs", pooled - serial, out - serial);
+    println!(
+        "   pool - serial: in place {:.1}, out of place {:.1} µs",
+        pooled - serial,
+        out - serial
+    );
 }
 
 fn rayon(threads: usize) {
@@ -199,7 +204,8 @@ fn rayon(threads: usize) {
     Row { name: "rayon install, parked", times }.print();
     use rayon::prelude::*;
     time("rayon, 1,000,000 empty items", 10, || {
-        let v: Vec<usize> = pool.install(|| (0..1_000_000usize).into_par_iter().with_max_len(1).collect());
+        let v: Vec<usize> =
+            pool.install(|| (0..1_000_000usize).into_par_iter().with_max_len(1).collect());
         assert_eq!(v[999_999], 999_999);
     });
 }

@@ -80,5 +80,8 @@ pub(crate) const MAX_KILLED_STARTS: u32 = 20;
 /// How long `build` waits for all workers to be ready.
 pub(crate) const START_TIMEOUT_MS: u64 = 30_000;
 
+/// How long a chunk of a cancelled job may go on before its worker is killed.
+pub(crate) const CANCEL_GRACE_MS: u64 = 2_000;
+
 /// How long a worker that was told to end may take before it is killed.
 pub(crate) const STOP_GRACE_MS: u64 = 2_000;

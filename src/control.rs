@@ -243,6 +243,20 @@ impl Control {
         if c.waiters.load(Ordering::SeqCst) != 0 {
             let _ = futex::wake(futex_half(c), futex::Flags::empty(), i32::MAX as u32);
         }
+        self.tell_watchers(self.job(slot));
+    }
+
+    /// Says that a chunk of the job in `slot`, or the job, came to its end, if anybody wants to
+    /// know. A hint: who sleeps on it looks again after a while.
+    #[inline]
+    pub(crate) fn tell_watchers(&self, line: &JobLine) {
+        if line.watchers.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        line.news.fetch_add(1, Ordering::SeqCst);
+        if line.sleepers.load(Ordering::SeqCst) != 0 {
+            let _ = futex::wake(&line.news, futex::Flags::empty(), i32::MAX as u32);
+        }
     }
 }
 

@@ -38,6 +38,7 @@ mod entry;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod items;
 mod layout;
 mod mail;
 mod memory;
@@ -51,6 +52,7 @@ mod reduce;
 pub mod rng;
 mod segment;
 pub mod segments;
+pub mod simulate;
 mod sync;
 mod sys;
 pub mod topology;
@@ -67,9 +69,13 @@ pub use array::{SaveError, SharedArray};
 pub use ctx::Ctx;
 pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError};
+pub use items::{Items, items};
 pub use npy::NpyError;
 pub use placement::Bind;
-pub use pool::{Backend, Job, OnDeath, Pool, PoolBuilder, Progress, Whereabouts};
+pub use pool::{
+    Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, Pool,
+    PoolBuilder, Progress, Scope, ScopedJob, Strings, Whereabouts,
+};
 pub use segment::{AttachError, CreateError};
 pub use worker_process::init;
 

@@ -4,6 +4,7 @@
 //! caller. What differs is behind [`SegmentSource`]. Each step leaves a state that another worker
 //! can continue from; the steps W1 to W6 are those of `control.md`.
 
+use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
@@ -48,6 +49,8 @@ pub(crate) struct Worker<S> {
     /// The slot that had the last turn.
     last: usize,
     mail_seen: u64,
+    /// Chunks that it may still run before it makes room for a successor.
+    left: Cell<u64>,
 }
 
 /// A job as this worker knows it: description, mappings, and where it is in the chunks.
@@ -209,7 +212,9 @@ impl Task {
 impl<S: SegmentSource> Worker<S> {
     pub(crate) fn new(control: Control, index: usize, incarnation: u32, source: S) -> Worker<S> {
         let seed = control.header().seed.load(Ordering::Relaxed);
+        let most = control.header().max_chunks.load(Ordering::Relaxed);
         Worker {
+            left: Cell::new(if most == 0 { u64::MAX } else { most }),
             index,
             owner: Owner { worker: index as u32, incarnation },
             ctx: Ctx::new(seed, index, incarnation),
@@ -221,11 +226,48 @@ impl<S: SegmentSource> Worker<S> {
         }
     }
 
-    /// Works until the pool shuts down.
+    /// Runs the pool's initializer, if it has one; the text says how it failed.
+    pub(crate) fn initialize(&mut self) -> Result<(), String> {
+        let header = self.control.header();
+        let offset = header.initializer.load(Ordering::Acquire);
+        if offset == 0 {
+            return Ok(());
+        }
+        let entry = KernelEntry::at(offset as i64)
+            .ok_or("the initializer is at no place of this executable")?;
+        // As a job of one chunk with one argument: the parameter.
+        let mut desc = JobDesc::zeroed();
+        desc.head.args = 1;
+        desc.args[0].kind = ArgKind::Param as u64;
+        desc.args[0].rows = header.initializer_bytes.load(Ordering::Relaxed);
+        for (to, from) in desc.params.iter_mut().zip(&header.initializer_param) {
+            *to = from.load(Ordering::Relaxed);
+        }
+        let bases = [ptr::null_mut(); MAX_ARGS];
+        let mut call = Call {
+            desc: &desc,
+            bases: &bases,
+            chunk: 0,
+            result: ptr::null_mut(),
+            ctx: &mut self.ctx,
+        };
+        set_in_kernel(true);
+        // SAFETY: the builder stored an entry for one `Param` and no result, and the parameter
+        // that belongs to it; it needs no memory of a job.
+        let outcome = unsafe { entry.run(&mut call) };
+        set_in_kernel(false);
+        match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Returned(text) => Err(format!("its initializer failed: {text}")),
+            Outcome::Panicked(text) => Err(format!("its initializer panicked: {text}")),
+        }
+    }
+
+    /// Works until the pool shuts down, or until it has run its number of chunks.
     pub(crate) fn run(&mut self) {
         loop {
             let dispatch = &self.control.header().dispatch;
-            if dispatch.shutdown.load(Ordering::SeqCst) != 0 {
+            if dispatch.shutdown.load(Ordering::SeqCst) != 0 || self.left.get() == 0 {
                 return;
             }
             let seq = dispatch.work_seq.load(Ordering::SeqCst);
@@ -241,7 +283,7 @@ impl<S: SegmentSource> Worker<S> {
         loop {
             let dispatch = &self.control.header().dispatch;
             let live = dispatch.live.load(Ordering::SeqCst);
-            if live == 0 || dispatch.shutdown.load(Ordering::Relaxed) != 0 {
+            if live == 0 || dispatch.shutdown.load(Ordering::Relaxed) != 0 || self.left.get() == 0 {
                 return any;
             }
             if live.count_ones() > 1 {
@@ -335,6 +377,7 @@ impl<S: SegmentSource> Worker<S> {
             task,
             owner: self.owner,
             index: self.index,
+            left: &self.left,
         };
         set_in_kernel(true);
         let (ran, finished) = turn.run(&mut cursor, &mut self.ctx);
@@ -400,6 +443,7 @@ struct Turn<'a> {
     task: &'a Task,
     owner: Owner,
     index: usize,
+    left: &'a Cell<u64>,
 }
 
 impl Turn<'_> {
@@ -417,11 +461,15 @@ impl Turn<'_> {
         {
             if ran && self.dispatch.live.load(Ordering::Relaxed) != alone
                 || self.dispatch.shutdown.load(Ordering::Relaxed) != 0
+                || self.left.get() == 0
             {
                 return (ran, false);
             }
             match self.attempt(cursor, ctx, chunk) {
-                Attempt::Ran => ran = true,
+                Attempt::Ran => {
+                    ran = true;
+                    self.left.set(self.left.get() - 1);
+                }
                 Attempt::Taken => {}
                 Attempt::Stopped => break,
             }
@@ -481,6 +529,7 @@ impl Turn<'_> {
         let finished = &self.current.finished;
         finished.store(finished.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         cursor.over(self.tally);
+        self.control.tell_watchers(self.line);
         Attempt::Ran
     }
 

@@ -23,6 +23,7 @@ fn gnu_factor(input: &str) -> Option<String> {
 /// Holds the program to GNU `factor` where there is one, and says so where there is none.
 fn assert_as_gnu(input: &str) {
     let ours = run_with(pinpool(&["factor"]), input.as_bytes());
+    assert_eq!((ours.code(), ours.stderr.as_str()), (0, ""));
     match gnu_factor(input) {
         Some(theirs) => {
             for (ours, theirs) in ours.stdout.lines().zip(theirs.lines()) {

@@ -250,6 +250,8 @@ fn compare_finds_the_same_bits_on_every_backend() {
         let report = json(&format!("compare {kernel} --elements 2000 --repeat 2"));
         assert_eq!(report["identical"], true);
         let runs = report["runs"].as_array().unwrap();
+        let alone = json(&format!("run {kernel} --elements 2000"));
+        assert_eq!(runs[2]["slots_hash"], alone["slots_hash"], "{kernel}: not what `run` gives");
         let backends: Vec<&str> = runs.iter().map(|r| r["backend"].as_str().unwrap()).collect();
         assert_eq!(backends, ["serial", "threads", "processes"]);
     }

@@ -7,7 +7,7 @@
 use pinpool::rng::{ChunkRng, Streams, WorkerRng};
 
 const SEED: u64 = 20_261_121;
-const WORDS: usize = 1 << 19;
+const WORDS: usize = 1 << 18;
 /// How many streams are interleaved.
 const STREAMS: usize = 8;
 

@@ -137,10 +137,10 @@ proptest! {
     fn a_broken_synthetic_text_is_a_machine_or_an_error(
         text in "((\\[?(package|numa|l3|l2|core|pu|die|group|x)\\]?:[0-9]{1,3}(\\((size|memory|indexes)=[0-9,GB]{1,6}\\))?|[0-9]{1,2}|[\\[\\]():]) ?){0,5}",
     ) {
-        if let Ok(topology) = Topology::synthetic(&text) {
-            if topology.pus().len() < 2000 {
-                check(&topology);
-            }
+        if let Ok(topology) = Topology::synthetic(&text)
+            && topology.pus().len() < 2000
+        {
+            check(&topology);
         }
     }
 

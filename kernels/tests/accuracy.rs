@@ -106,3 +106,20 @@ fn random_arguments_stay_within_the_bounds() {
     check(worst(N, (-2.0, 2.0), k::exp2, reference::exp2), 0.7);
     check(worst(N, (0.5, 2.0), k::log2, reference::log2), 0.52);
 }
+
+#[test]
+fn powers_near_one_keep_their_digits() {
+    // A large exponent shows an error of the logarithm that a small one hides.
+    let n = 20_000;
+    let (mut u, mut e) = (vec![0.0; n], vec![0.0; n]);
+    let mut lanes = k::Lanes::new(std::array::from_fn(|l| [l as u64 + 5, 2, 3, 4]));
+    lanes.fill_range_f64(-20.0, -1.0, &mut u);
+    lanes.fill_range_f64(-1000.0, 1000.0, &mut e);
+    let x: Vec<f64> = u.iter().map(|u| 1.0 + u.exp2()).collect();
+    let y: Vec<f64> = x.iter().zip(&e).map(|(x, e)| e / x.log2()).collect();
+    let mut out = vec![0.0; n];
+    k::pow(&x, &y, &mut out);
+    for i in 0..n {
+        check(ulps(out[i], reference::pow(x[i], y[i])), 0.7);
+    }
+}

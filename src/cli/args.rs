@@ -28,6 +28,8 @@ pub(super) enum Command {
     Compare(CompareArgs),
     /// Print packages, NUMA nodes, cores and PUs, and where workers would go.
     Topo(TopoArgs),
+    /// Say what on this machine will hurt a pool, why, and how to mend it.
+    Doctor(DoctorArgs),
     /// List or remove named shared-memory segments.
     Segments {
         #[command(subcommand)]
@@ -83,6 +85,8 @@ pub(super) struct JobArgs {
     pub(super) seed: Option<u64>,
 
     /// Take the elements from this file instead of drawing them; it is left as it is.
+    ///
+    /// It is read where it lies, so nobody may write into it or cut it short meanwhile.
     #[arg(long, value_name = "FILE.npy", conflicts_with_all = ["low", "high"])]
     pub(super) input: Option<PathBuf>,
 
@@ -99,9 +103,6 @@ pub(super) struct JobArgs {
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
-
-    #[command(flatten)]
-    pub(super) place: PlaceArgs,
 
     /// How the chunks are run; the result has the same bits.
     #[arg(long, value_name = "processes|threads|serial", default_value_t)]
@@ -120,6 +121,9 @@ pub(super) struct RunArgs {
     pub(super) save_array: Option<PathBuf>,
 
     /// Put the array under this name in /dev/shm, where numpy can open it.
+    ///
+    /// `np.load("/dev/shm/NAME", mmap_mode="r")` may read it at any time; what a chunk in progress
+    /// holds may be torn. Write into it between jobs only.
     #[arg(long)]
     pub(super) name: Option<String>,
 
@@ -138,15 +142,15 @@ pub(super) struct RunArgs {
     /// Run it serially too, and fail where one bit differs.
     #[arg(long)]
     pub(super) verify: bool,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
-
-    #[command(flatten)]
-    pub(super) place: PlaceArgs,
 
     /// Time the best of this many runs.
     #[arg(long, value_name = "N", default_value = "3", value_parser = numbers::count)]
@@ -159,13 +163,14 @@ pub(super) struct CompareArgs {
     /// No progress bar, no remarks: nothing on standard error but errors.
     #[arg(long, short)]
     pub(super) quiet: bool,
-}
 
-#[derive(Debug, Args)]
-pub(super) struct TopoArgs {
     #[command(flatten)]
     pub(super) place: PlaceArgs,
+}
 
+/// Which machine is looked at.
+#[derive(Debug, Args)]
+pub(super) struct MachineArgs {
     /// Read another machine's /sys and /proc from under this directory.
     #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
     pub(super) root: Option<PathBuf>,
@@ -173,6 +178,12 @@ pub(super) struct TopoArgs {
     /// Take a machine made up in words instead, such as "package:2 core:4 pu:2".
     #[arg(long, value_name = "TEXT")]
     pub(super) synthetic: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopoArgs {
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
 
     /// Print the dump as one JSON object; with a placement option it holds the plan.
     #[arg(long, conflicts_with = "svg")]
@@ -181,6 +192,19 @@ pub(super) struct TopoArgs {
     /// Write the picture to this file as SVG.
     #[arg(long, value_name = "FILE.svg")]
     pub(super) svg: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
+
+    /// Print the findings as one JSON array.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

@@ -1,7 +1,10 @@
 //! The array that a run works on: made, opened or copied, and not filled yet where it is drawn.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use bytemuck::cast_slice_mut;
 use ndarray::Ix1;
 use pinpool::{Pod, SharedArray};
 
@@ -24,24 +27,45 @@ pub(super) fn make<T: Pod>(
             if name.is_none() && !changed {
                 return Ok(file);
             }
-            let mut copy = empty(file.len(), name)?;
-            copy.as_mut_slice().copy_from_slice(file.as_slice());
+            let len = file.len();
+            drop(file);
+            let mut copy = empty(len, name)?;
+            read_again(path, &mut copy)?;
             Ok(copy)
         }
     }
 }
 
-/// Puts the elements of the source's file back into an array that a job has changed.
+/// Reads the elements of the source's file into an array, as they were before a job changed them.
+///
+/// By `read` and not through a mapping, whose pages would count as memory of ours.
 pub(super) fn read_again<T: Pod>(
     path: &Path,
     array: &mut SharedArray<T, Ix1>,
 ) -> Result<(), Failure> {
-    let file = open(path)?;
-    if file.len() != array.len() {
-        return Err(Failure::InputChanged { path: path.display().to_string() });
+    let changed = || Failure::InputChanged { path: path.display().to_string() };
+    let checked = open::<T>(path)?.len();
+    if checked != array.len() {
+        return Err(changed());
     }
-    array.as_mut_slice().copy_from_slice(file.as_slice());
-    Ok(())
+    let mut read = || -> io::Result<()> {
+        let mut file = File::open(path)?;
+        let offset = data_offset(&mut file)?;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(cast_slice_mut(array.as_mut_slice()))
+    };
+    read().map_err(|_| changed())
+}
+
+/// Where the data of a `.npy` file begin whose header has been checked.
+fn data_offset(file: &mut File) -> io::Result<u64> {
+    let mut start = [0; 12];
+    file.read_exact(&mut start)?;
+    let [.., major, _, a, b, c, d] = start;
+    Ok(match major {
+        1 => 10 + u64::from(u16::from_le_bytes([a, b])),
+        _ => 12 + u64::from(u32::from_le_bytes([a, b, c, d])),
+    })
 }
 
 fn empty<T: Pod>(elements: usize, name: Option<&str>) -> Result<SharedArray<T, Ix1>, Failure> {

@@ -26,7 +26,7 @@ pub(super) enum Failure {
     Save(#[from] SaveError),
     #[error("'{path}' holds no elements; give a file with at least one")]
     EmptyInput { path: String },
-    #[error("'{path}' has another length than before; let nobody write into it while a job runs")]
+    #[error("'{path}' has changed since it was opened; let nobody write into it while a job runs")]
     InputChanged { path: String },
     #[error(transparent)]
     Segments(#[from] GcError),

@@ -26,7 +26,7 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// Names in /dev/shm that this run made and that must not outlive it.
 static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Starts to listen; `cancel` is called once, from another thread, when a signal comes.
+/// Starts to listen for SIGINT and SIGTERM.
 pub(super) fn listen() -> Result<(), Failure> {
     let failed = |source| Failure::System { action: "listen for signals", source };
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
@@ -60,6 +60,8 @@ fn cut_off(signal: i32) -> ! {
         // It may be gone already, which is all that is wanted.
         let _ = removed;
     }
+    // The record of a name that is gone goes too; what cannot be collected now is so by the next pool.
+    let _ = pinpool::segments::gc();
     let failure = Failure::Interrupted { signal, name: name_of(signal) };
     process::exit(i32::from(failure.report().code()))
 }

@@ -14,6 +14,9 @@ use super::failure::Failure;
 use super::output;
 use super::report::Count;
 
+/// The job number of the draws, whenever they are drawn: filling again gives the same elements.
+const FILL_STREAM: u64 = 0;
+
 /// A kernel over an array of `Element`s that gives an array of `Slot`s.
 pub(super) trait Job: Copy {
     type Element: Pod;
@@ -90,7 +93,8 @@ impl Job for TrigPower {
         array: &mut SharedArray<f64, Ix1>,
         chunk: usize,
     ) -> pinpool::Result<()> {
-        pool.for_each(array.chunks_out(chunk), |mut c, ctx| ctx.rng().fill_uniform(&mut c))
+        let draw = pool.stream(FILL_STREAM);
+        draw.for_each(array.chunks_out(chunk), |mut c, ctx| ctx.rng().fill_uniform(&mut c))
     }
 
     fn run(
@@ -138,7 +142,8 @@ impl Range {
         chunk: usize,
     ) -> pinpool::Result<()> {
         let range = Param([self.low, self.high]);
-        pool.for_each((array.chunks_out(chunk), range), |(mut c, [low, high]), ctx| {
+        let draw = pool.stream(FILL_STREAM);
+        draw.for_each((array.chunks_out(chunk), range), |(mut c, [low, high]), ctx| {
             ctx.rng().fill_range(low, high, &mut c);
         })
     }

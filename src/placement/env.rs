@@ -48,7 +48,7 @@ impl PlacementOptions {
                 failed("PINPOOL_WORKERS")(super::options::unknown(
                     "the number of workers",
                     &text,
-                    "a number from 1 to 4096",
+                    "a number of 1 or more",
                 ))
             })?;
             self.workers = Some(count);

@@ -12,6 +12,7 @@
 
 #[allow(unsafe_code, reason = "masks wider than the safe wrappers know need the raw system call")]
 pub(crate) mod bind;
+mod count;
 mod env;
 mod error;
 mod likwid;

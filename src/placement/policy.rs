@@ -5,6 +5,9 @@
 //! compact and scatter give each worker a place of its own or refuse.
 #![forbid(unsafe_code)]
 
+use std::collections::{HashMap, HashSet};
+
+use super::count::{default_workers, of, over_limits, reason};
 use super::places::{self, Place, Usable, of_core, usable};
 use super::{
     Bind, Pin, PlacementError, PlacementOptions, Places, Plan, PuList, Smt, WORKERS_LIMIT,
@@ -27,14 +30,14 @@ pub(super) fn plan(
         Bind::Compact => with_siblings(cores.iter(), topology, &cores, options, &mut warnings)?,
         Bind::Scatter => {
             let order = scattered(topology, &cores, options, &mut warnings)?;
-            match options.smt {
-                None | Some(Smt::Off) => order,
-                Some(_) => {
-                    let by_pu =
-                        |place: &Place| cores.iter().find(|u| u.core.first_pu == Some(place.pu));
-                    let cores_in_order = order.iter().filter_map(by_pu);
-                    with_siblings(cores_in_order, topology, &cores, options, &mut warnings)?
-                }
+            if options.smt.is_none_or(|smt| smt == Smt::Off) {
+                order
+            } else {
+                let by_pu: HashMap<Option<usize>, &Usable<'_>> =
+                    cores.iter().map(|u| (u.core.first_pu, u)).collect();
+                let cores_in_order =
+                    order.iter().filter_map(|place| by_pu.get(&Some(place.pu)).copied());
+                with_siblings(cores_in_order, topology, &cores, options, &mut warnings)?
             }
         }
         Bind::Close | Bind::Spread | Bind::Primary => {
@@ -59,7 +62,7 @@ pub(super) fn plan(
             Bind::None => format!("{count} workers are more than there are PUs; they take turns"),
             _ => format!(
                 "{count} workers share {}; they take turns, so fewer would do as much",
-                of(slots.len(), "place")
+                of(picks.iter().collect::<HashSet<_>>().len(), "place")
             ),
         });
     }
@@ -74,11 +77,6 @@ pub(super) fn plan(
         None => format!("{}: {}, bind {bind}", of(count, "worker"), default.why),
     };
     Ok(Plan { bind, workers, oversubscribed, warnings, why })
-}
-
-/// `1 worker`, `2 workers`
-fn of(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The policy, after the rules on what goes together.
@@ -194,89 +192,6 @@ fn round_robin<'p>(places: &[&'p Place], level: usize) -> Vec<&'p Place> {
         .collect()
 }
 
-/// The number of workers when none is named, and how it came about.
-struct DefaultWorkers {
-    workers: usize,
-    why: String,
-}
-
-fn default_workers(
-    topology: &Topology,
-    options: &PlacementOptions,
-    bind: &Bind,
-    cores: &[Usable<'_>],
-    slots: &[Place],
-) -> DefaultWorkers {
-    let (mut workers, mut why) = match (bind, &options.places) {
-        (Bind::List(_), _) => (slots.len(), of(slots.len(), "entry of the list")),
-        (Bind::Close | Bind::Spread | Bind::Primary, Some(places)) if one_each(places) => {
-            (slots.len(), of(slots.len(), "place"))
-        }
-        _ => (cores.len(), of(cores.len(), "usable core")),
-    };
-    if matches!(bind, Bind::Compact | Bind::Scatter) && slots.len() < workers {
-        (workers, why) = (slots.len(), of(slots.len(), "place"));
-    }
-    if matches!(bind, Bind::List(_)) {
-        why = format!("{} in the list", slots.len());
-    }
-    if let Some(quota) = topology.limits().quota_cpus {
-        // Saturating, and a quota is positive.
-        let floor = (quota.floor() as usize).max(1);
-        if floor < workers {
-            (workers, why) = (floor, format!("a cgroup quota of {quota} CPUs cuts {why}"));
-        }
-    }
-    if let Some(cpus) = slurm_cut(topology, options)
-        && cpus < workers
-    {
-        (workers, why) = (cpus, format!("SLURM_CPUS_PER_TASK={cpus} cuts {why}"));
-    }
-    if workers > WORKERS_LIMIT {
-        (workers, why) = (WORKERS_LIMIT, format!("the limit of a pool cuts {why}"));
-    }
-    DefaultWorkers { workers, why }
-}
-
-/// Places that take one worker each; larger ones take one per core.
-fn one_each(places: &Places) -> bool {
-    match places {
-        Places::Threads | Places::Cores | Places::Explicit(_) => true,
-        Places::LlCaches | Places::NumaDomains | Places::Sockets => false,
-        Places::First { of, .. } => one_each(of),
-    }
-}
-
-/// What Slurm gave the task, where it is less than the mask lets it use.
-fn slurm_cut(topology: &Topology, options: &PlacementOptions) -> Option<usize> {
-    options.slurm_cpus.filter(|cpus| *cpus > 0 && *cpus < topology.limits().allowed.len())
-}
-
-/// An explicit number is obeyed, above every limit, with a warning.
-fn over_limits(
-    topology: &Topology,
-    options: &PlacementOptions,
-    count: usize,
-    warnings: &mut Vec<String>,
-) {
-    if let Some(quota) = topology.limits().quota_cpus
-        && count as f64 > quota
-    {
-        warnings.push(format!(
-            "{} above the cgroup quota of {quota} CPUs: the kernel will stop them for part of each period",
-            of(count, "worker")
-        ));
-    }
-    if let Some(cpus) = slurm_cut(topology, options)
-        && count > cpus
-    {
-        warnings.push(format!(
-            "{} on SLURM_CPUS_PER_TASK={cpus}: others may have been promised the same PUs",
-            of(count, "worker")
-        ));
-    }
-}
-
 /// For each worker, the slot it gets.
 fn picks(
     topology: &Topology,
@@ -337,7 +252,7 @@ fn spread(places: usize, workers: usize) -> Vec<usize> {
 
 /// Whether a place has more workers than room. Slots that name the same PUs are one place.
 fn overfull(slots: &[Place], picks: &[usize]) -> bool {
-    let mut load = std::collections::HashMap::new();
+    let mut load = HashMap::new();
     for &at in picks {
         let slot = &slots[at];
         let used = load.entry(slot.pu).or_insert(0);
@@ -347,37 +262,4 @@ fn overfull(slots: &[Place], picks: &[usize]) -> bool {
         }
     }
     false
-}
-
-/// Why there are no more places.
-fn reason(
-    topology: &Topology,
-    options: &PlacementOptions,
-    bind: &Bind,
-    cores: &[Usable<'_>],
-) -> String {
-    if let Bind::List(_) = bind {
-        return "the list is as long as it is".to_string();
-    }
-    let mut reasons = Vec::new();
-    let offline = topology.pus().iter().filter(|pu| !pu.online).count();
-    if offline > 0 {
-        reasons.push(format!("{} offline", of(offline, "PU")));
-    }
-    let masked = topology.online().len() - topology.limits().allowed.len();
-    if masked > 0 {
-        reasons.push(format!("{} outside the mask", of(masked, "online PU")));
-    }
-    if let Some(kind) = options.kind {
-        reasons.push(format!("--kind {kind}"));
-    }
-    let siblings = cores.iter().any(|u| u.core.allowed.len() > 1);
-    let smt_off = options.smt.is_none_or(|smt| smt == Smt::Off);
-    if siblings && smt_off && options.places.as_ref().is_none_or(|p| *p == Places::Cores) {
-        reasons.push("--smt off gives a core one worker".to_string());
-    }
-    if reasons.is_empty() {
-        reasons.push("the machine has no more".to_string());
-    }
-    reasons.join(", ")
 }

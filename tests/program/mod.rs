@@ -150,7 +150,9 @@ pub(crate) fn shm_name(test: &str) -> String {
     format!("pinpool-test-{test}-{}", std::process::id())
 }
 
-/// Whether something of that name is in /dev/shm.
+/// Whether something of that name is in /dev/shm, be it only the record of a segment.
 pub(crate) fn is_in_shm(name: &str) -> bool {
-    std::path::Path::new("/dev/shm").join(name).exists()
+    let shm = std::path::Path::new("/dev/shm");
+    let folders = std::fs::read_dir(shm).unwrap().flatten().map(|entry| entry.path());
+    shm.join(name).exists() || folders.into_iter().any(|folder| folder.join(name).exists())
 }

@@ -17,8 +17,8 @@ const EXPONENT: u64 = 0xfff << 52;
 pub(crate) fn log2<S: Simd>(s: S, x: S::F) -> Two<S> {
     let Split { index, m, e, .. } = split(s, x);
     let c = s.lookup32(&LOG2_FACTOR, index);
-    let (product, z_low) = s.two_mul(m, c);
-    let z = s.sub(product, s.splat(1.0));
+    let (product, product_low) = s.two_mul(m, c);
+    let (z, z_low) = s.fast_two_sum(s.sub(product, s.splat(1.0)), product_low);
     series(s, z, z_low, s.add(e, s.lookup32(&LOG2_HIGH, index)), s.lookup32(&LOG2_LOW, index))
 }
 
@@ -70,7 +70,8 @@ fn series<S: Simd>(s: S, z: S::F, z_low: S::F, base: S::F, base_low: S::F) -> Tw
     let first_low = s.fma(u, kl, s.fma(u_low, kh, first_low));
     let cube = s.mul(s.mul(z, z), z);
     let rest = s.fma(cube, s.poly(z, &LOG2_POLY), s.add(first_low, base_low));
-    let (sum, sum_low) = s.fast_two_sum(base, first);
+    // Next to the interval of 1 the base may be the smaller one.
+    let (sum, sum_low) = s.two_sum(base, first);
     s.fast_two_sum(sum, s.add(sum_low, rest))
 }
 

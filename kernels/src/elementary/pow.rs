@@ -65,11 +65,11 @@ fn pow_special(x: f64, y: f64, of_magnitude: f64) -> f64 {
 }
 
 /// Whether a finite y is an integer.
-pub(crate) fn is_integer(y: f64) -> bool {
+fn is_integer(y: f64) -> bool {
     y.abs() >= 9_007_199_254_740_992.0 || (y as i64) as f64 == y
 }
 
 /// Whether a finite y is an odd integer; from 2^53 on all are even.
-pub(crate) fn is_odd_integer(y: f64) -> bool {
+fn is_odd_integer(y: f64) -> bool {
     y.abs() < 9_007_199_254_740_992.0 && (y as i64) as f64 == y && (y as i64) & 1 == 1
 }

@@ -10,7 +10,7 @@
 
 use std::arch::x86_64::*;
 
-use super::ecm_plan::{BABIES, Curve, GIANT, Plan, Step};
+use super::ecm_plan::{Curve, MAX_BABIES, Plan, Step};
 use super::ifma::{OneLimb, Pair, TwoLimbs, carry, set};
 
 /// Vectors that go together: four hide the latency of a product, and the table of baby steps for
@@ -20,7 +20,7 @@ pub(super) const VECTORS: usize = 4;
 /// Numbers that one call takes.
 pub(super) const LANES: usize = 8 * VECTORS;
 
-/// The one-limb curve takes odd numbers in 2^26..2^48: operands of 4n then multiply below n·2^52.
+/// The one-limb curve takes odd numbers in 2^20..2^48: operands of 4n then multiply below n·2^52.
 pub(super) const ONE_LIMB_BELOW: u64 = 1 << 48;
 
 /// The constants of the curve of each lane.
@@ -47,6 +47,14 @@ impl Curves {
         }
         curves
     }
+}
+
+/// What may have a divisor in common with n, up to sign.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Values {
+    /// After the first stage alone: for lanes where both stages together have found all of n.
+    pub(super) stage_1: [__m512i; VECTORS],
+    pub(super) stage_2: [__m512i; VECTORS],
 }
 
 #[target_feature(enable = "avx512f")]
@@ -195,7 +203,7 @@ macro_rules! curve {
                 n: &[__m512i; VECTORS],
                 curves: &Curves,
                 plan: &Plan,
-            ) -> [__m512i; VECTORS] {
+            ) -> Values {
                 let row = |c: &[__m512i; VECTORS]| {
                     let mut row = [constant(c[0]); VECTORS];
                     for i in 1..VECTORS {
@@ -214,7 +222,7 @@ macro_rules! curve {
                 };
                 let start = Point { x: row(&curves.x), z: row(&curves.z) };
                 let q = field.stage_1(start, &plan.stage_1);
-                field.stage_2(q, &plan.stage_2)
+                Values { stage_1: field.plain(&q.z), stage_2: field.stage_2(q, plan) }
             }
 
             impl Field {
@@ -246,12 +254,12 @@ macro_rules! curve {
                 }
 
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-                fn stage_2(&self, q: Point, pairs: &[u32]) -> [__m512i; VECTORS] {
-                    let (babies, step) = self.baby_steps(&q);
+                fn stage_2(&self, q: Point, plan: &Plan) -> [__m512i; VECTORS] {
+                    let (babies, step) = self.baby_steps(&q, plan);
                     // Stage 1 may have found the divisor already: then it is in z.
                     let mut product = q.z;
                     let (mut before, mut here) = (step, step);
-                    for (g, &bits) in pairs.iter().enumerate() {
+                    for (g, &bits) in plan.stage_2.iter().enumerate() {
                         match g {
                             0 => {}
                             1 => (before, here) = (here, self.double(&here)),
@@ -265,40 +273,51 @@ macro_rules! curve {
                             self.meet(&mut product, &here, &own, baby, other);
                         }
                     }
+                    self.plain(&product)
+                }
+
+                /// The plain numbers up to sign.
+                #[inline]
+                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+                fn plain(&self, row: &Row) -> [__m512i; VECTORS] {
                     let mut plain = [_mm512_setzero_si512(); VECTORS];
                     for i in 0..VECTORS {
-                        plain[i] = negative_plain(self.m[i], product[i]);
+                        plain[i] = negative_plain(self.m[i], row[i]);
                     }
                     plain
                 }
 
-                /// The points `BABIES[k]·q` with x·z of each, and the giant step.
+                /// The points `babies[k]·q` with x·z of each, and the giant step.
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-                fn baby_steps(&self, q: &Point) -> ([(Point, Row); BABIES.len()], Point) {
+                fn baby_steps(
+                    &self,
+                    q: &Point,
+                    plan: &Plan,
+                ) -> ([(Point, Row); MAX_BABIES], Point) {
                     let q2 = self.double(q);
                     let q3 = self.add(&q2, q, q);
                     let q6 = self.double(&q3);
                     let q5 = self.add(&q3, &q2, q);
-                    let mut babies = [(*q, self.product(q)); BABIES.len()];
+                    let mut babies = [(*q, q.x); MAX_BABIES];
                     // 6k + 1 from 1 on, and 6k - 1 from 5 on; each is the one before it plus 6.
                     let (mut up, mut up_before) = (*q, q5);
                     let (mut down, mut down_before) = (q5, *q);
                     let mut j = 1;
-                    while j < GIANT / 2 {
+                    loop {
                         for (point, number) in [(&up, j), (&down, j + 4)] {
-                            if let Some(k) = BABIES.iter().position(|&b| b == number) {
+                            if let Some(k) = plan.babies.iter().position(|&b| b == number) {
                                 babies[k] = (*point, self.product(point));
                             }
                         }
-                        if j + 6 > GIANT / 2 {
+                        if j + 2 == plan.giant / 2 {
                             break;
                         }
                         (up, up_before) = (self.add(&up, &q6, &up_before), up);
                         (down, down_before) = (self.add(&down, &q6, &down_before), down);
                         j += 6;
                     }
-                    // 105 = 103 + 2 needs 101; 210 = 105·2. Here up is 103 and down is 107:
-                    // 210 = 103 + 107, with the difference 4.
+                    // Half the giant step is odd and divisible by 3: up is 2 below it, and down
+                    // 2 above.
                     let q4 = self.double(&q2);
                     (babies, self.add(&up, &down, &q4))
                 }

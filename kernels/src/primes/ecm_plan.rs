@@ -3,7 +3,7 @@
 //!
 //! Stage 1 multiplies a point by every prime power to B1, each prime by the best chain that
 //! P. L. Montgomery's rules (PRAC) give over all starts. Stage 2 finds one more prime up to B2:
-//! every such prime is `210·g ± j`, so it needs one product for each pair (g, j).
+//! every such prime is `giant·g ± j`, so it needs one product for each pair (g, j).
 
 #![forbid(unsafe_code)]
 
@@ -33,42 +33,34 @@ pub(super) enum Step {
     End,
 }
 
-/// The width of a giant step.
-pub(super) const GIANT: u64 = 210;
-
-/// Baby steps: the numbers below 105 without a common divisor with 210.
-pub(super) const BABIES: [u64; 24] = {
-    let mut babies = [0; 24];
-    let (mut j, mut count) = (1, 0);
-    while j < GIANT / 2 {
-        if j % 2 != 0 && j % 3 != 0 && j % 5 != 0 && j % 7 != 0 {
-            babies[count] = j;
-            count += 1;
-        }
-        j += 1;
-    }
-    babies
-};
+/// Most baby steps of any plan.
+pub(super) const MAX_BABIES: usize = 24;
 
 /// Both stages for one pair of bounds.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) stage_1: Vec<Step>,
-    /// For the giant steps 1, 2, ...: bit k is set when `210·g ± BABIES[k]` is to be covered.
+    /// The width of a giant step: twice an odd multiple of 15.
+    pub(super) giant: u64,
+    /// Baby steps: the numbers below half of it without a common divisor with it.
+    pub(super) babies: Vec<u64>,
+    /// For the giant steps 1, 2, ...: bit k is set when `giant·g ± babies[k]` is to be covered.
     pub(super) stage_2: Vec<u32>,
 }
 
-/// The bounds, from curves for factors of some 14 bits to those for 32 bits; chosen by measurement.
-const BOUNDS: [(u64, u64); 3] = [(47, 1_365), (85, 2_625), (205, 7_035)];
+/// The two bounds and the giant step, from curves for factors of some 14 bits to those for
+/// 32 bits; chosen by measurement.
+const BOUNDS: [(u64, u64, u64); 4] =
+    [(16, 315, 90), (47, 1_365, 210), (85, 3_465, 210), (270, 10_185, 210)];
 
 /// The plans for the bounds, cheapest first.
-pub(super) fn plans() -> &'static [Plan; 3] {
-    static PLANS: OnceLock<[Plan; 3]> = OnceLock::new();
-    PLANS.get_or_init(|| BOUNDS.map(|(b1, b2)| Plan::new(b1, b2)))
+pub(super) fn plans() -> &'static [Plan; BOUNDS.len()] {
+    static PLANS: OnceLock<[Plan; BOUNDS.len()]> = OnceLock::new();
+    PLANS.get_or_init(|| BOUNDS.map(|(b1, b2, giant)| Plan::new(b1, b2, giant)))
 }
 
 impl Plan {
-    fn new(b1: u64, b2: u64) -> Plan {
+    fn new(b1: u64, b2: u64, giant: u64) -> Plan {
         let mut stage_1 = Vec::new();
         for p in primes_in(2, b1 + 1) {
             let mut power = p;
@@ -77,16 +69,17 @@ impl Plan {
                 power *= p;
             }
         }
-        let giants = (b2 + GIANT / 2) / GIANT;
+        let babies: Vec<u64> = (1..giant / 2).filter(|&j| gcd(j, giant) == 1).collect();
+        let giants = (b2 + giant / 2) / giant;
         let mut stage_2 = vec![0; giants as usize];
-        for p in primes_in(b1.max(GIANT / 2) + 1, giants * GIANT + GIANT / 2) {
-            let g = (p + GIANT / 2) / GIANT;
-            let j = p.abs_diff(g * GIANT);
-            if let Some(k) = BABIES.iter().position(|&b| b == j) {
+        for p in primes_in(b1.max(giant / 2) + 1, giants * giant + giant / 2) {
+            let g = (p + giant / 2) / giant;
+            let j = p.abs_diff(g * giant);
+            if let Some(k) = babies.iter().position(|&b| b == j) {
                 stage_2[g as usize - 1] |= 1 << k;
             }
         }
-        Plan { stage_1, stage_2 }
+        Plan { stage_1, giant, babies, stage_2 }
     }
 }
 
@@ -232,10 +225,14 @@ mod tests {
 
     #[test]
     fn the_second_stage_covers_every_prime_between_the_bounds() {
-        for (plan, (b1, b2)) in plans().iter().zip(BOUNDS) {
-            for p in primes_in(b1 + 1, b2).filter(|&p| p > GIANT / 2) {
+        for (plan, (b1, b2, giant)) in plans().iter().zip(BOUNDS) {
+            assert!(plan.babies.len() <= MAX_BABIES);
+            for p in primes_in(b1.max(giant / 2) + 1, b2) {
                 let covered = plan.stage_2.iter().zip(1..).any(|(&bits, g): (&u32, u64)| {
-                    (0..24).any(|k| (bits >> k) & 1 == 1 && p.abs_diff(g * GIANT) == BABIES[k])
+                    plan.babies
+                        .iter()
+                        .enumerate()
+                        .any(|(k, &j)| (bits >> k) & 1 == 1 && p.abs_diff(g * giant) == j)
                 });
                 assert!(covered, "{p}");
             }

@@ -40,6 +40,9 @@ const DIVISORS: [(u64, Divisor); 167] = {
 /// What those leave is prime below the square of the next.
 const PRIME_BELOW: u64 = 1009 * 1009;
 
+/// Below this the smallest factor has at most 21 bits, and short curves do.
+const SMALL_BELOW: u64 = 1 << 42;
+
 /// Numbers that go through together: enough that few lanes of the last curves stay empty.
 const CHUNK_LEN: usize = 8192;
 
@@ -141,7 +144,7 @@ struct Rounds {
     numbers: Vec<u64>,
     prime: Vec<u8>,
     hart: Vec<Open>,
-    curves: Vec<Open>,
+    curves: [Vec<Open>; 3],
     divisors: Vec<u64>,
 }
 
@@ -156,25 +159,22 @@ impl Rounds {
         // What has seen a curve is known to be composite.
         is_prime_slice(&self.numbers, &mut self.prime);
         self.hart.clear();
-        self.curves.clear();
+        self.curves.iter_mut().for_each(Vec::clear);
         for (entry, &prime) in open.iter().zip(&self.prime) {
             if prime == 1 {
                 out[entry.owner as usize].push(entry.n, 1);
             } else if entry.n < hart_avx512::BELOW {
                 self.hart.push(*entry);
             } else {
-                self.curves.push(*entry);
+                let size = u8::from(entry.n >= SMALL_BELOW) + u8::from(entry.n >= ONE_LIMB_BELOW);
+                self.curves[usize::from(size)].push(*entry);
             }
         }
         open.clear();
         self.split_by_hart(open, out);
-        let mut curves = std::mem::take(&mut self.curves);
-        // One limb first, so that few groups mix.
-        curves.sort_unstable_by_key(|o| o.n >= ONE_LIMB_BELOW);
-        let two = curves.partition_point(|o| o.n < ONE_LIMB_BELOW);
-        split_by_curves(&mut curves[..two], open, out);
-        split_by_curves(&mut curves[two..], open, out);
-        self.curves = curves;
+        for group in &mut self.curves {
+            split_by_curves(group, open, out);
+        }
     }
 
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
@@ -241,9 +241,12 @@ fn one_curve(group: &[Open]) -> [Option<u64>; LANES] {
         let entry = group[lane % group.len()];
         n[lane] = entry.n;
         let spare = lane / group.len();
-        // Spare lanes take curves from the end of the list.
-        let curve = if spare == 0 { entry.curves as usize } else { CURVES.len() - spare };
-        curves[lane] = CURVES[curve.max(0) % CURVES.len()];
+        // Spare lanes take curves from the end of the list, and go round it.
+        let curve = match spare.checked_sub(1) {
+            None => entry.curves as usize,
+            Some(spare) => CURVES.len() - 1 - spare % CURVES.len(),
+        };
+        curves[lane] = CURVES[curve % CURVES.len()];
     }
     let mut vectors = [_mm512_setzero_si512(); VECTORS];
     for (vector, n) in vectors.iter_mut().zip(n.as_chunks::<8>().0) {
@@ -257,28 +260,48 @@ fn one_curve(group: &[Open]) -> [Option<u64>; LANES] {
     } else {
         ecm_avx512::curve_two::run(&vectors, &curves, plan)
     };
-    let mut divisors = [0u64; LANES];
-    for (gcds, to) in
-        ecm_avx512::gcd_odd(&values, &vectors).iter().zip(divisors.as_chunks_mut::<8>().0)
-    {
-        // SAFETY: the array is the 64 bytes that are written; no alignment is asked for.
-        unsafe { _mm512_storeu_epi64(to.as_mut_ptr().cast(), *gcds) };
-    }
+    let divisors = common_divisors(&values.stage_2, &vectors);
     let mut found = [None; LANES];
+    let mut all_found = false;
     for lane in 0..LANES {
-        if divisors[lane] != 1 && divisors[lane] != n[lane] {
+        if divisors[lane] == n[lane] {
+            all_found = true;
+        } else if divisors[lane] != 1 {
             found[lane % group.len()] = Some(divisors[lane]);
+        }
+    }
+    if all_found {
+        let divisors = common_divisors(&values.stage_1, &vectors);
+        for lane in 0..LANES {
+            if divisors[lane] != 1 && divisors[lane] != n[lane] {
+                found[lane % group.len()] = Some(divisors[lane]);
+            }
         }
     }
     found
 }
 
+/// The common divisors with n, lane by lane.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn common_divisors(values: &[__m512i; VECTORS], n: &[__m512i; VECTORS]) -> [u64; LANES] {
+    let mut divisors = [0u64; LANES];
+    let gcds = ecm_avx512::gcd_odd(values, n);
+    for (gcds, to) in gcds.iter().zip(divisors.as_chunks_mut::<8>().0) {
+        // SAFETY: the array is the 64 bytes that are written; no alignment is asked for.
+        unsafe { _mm512_storeu_epi64(to.as_mut_ptr().cast(), *gcds) };
+    }
+    divisors
+}
+
 /// The first curve is short and finds small factors; those after it are for what is left.
 fn plan_for(group: &[Open]) -> &'static super::ecm_plan::Plan {
     let plans = plans();
+    if group[0].n < SMALL_BELOW {
+        return if group[0].curves < 4 { &plans[0] } else { &plans[1] };
+    }
     match group[0].curves {
-        0 => &plans[0],
-        1 => &plans[1],
-        _ => &plans[2],
+        0 => &plans[1],
+        1 => &plans[2],
+        _ => &plans[3],
     }
 }

@@ -12,7 +12,7 @@ use super::ifma::set;
 use super::rho;
 
 /// Above this 480·n·i could leave 63 bits before [`STEPS`].
-pub(super) const BELOW: u64 = 1 << 41;
+pub(super) const BELOW: u64 = 1 << 26;
 
 /// Steps before a number goes to the rho method: few do.
 const STEPS: u64 = 4096;

@@ -203,13 +203,17 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn lookup8(self, table: &[f64; 8], i: Self::U) -> Self::F {
-        let i = self.and_u(i, self.splat_u(7));
-        [
-            // SAFETY: the token proves the CPU's features; every index is below 8.
-            unsafe { _mm256_i64gather_pd::<8>(table.as_ptr(), i[0]) },
-            // SAFETY: as above.
-            unsafe { _mm256_i64gather_pd::<8>(table.as_ptr(), i[1]) },
-        ]
+        // Both halves of the table permuted as pairs of 32 bits, then one of the two chosen by
+        // bit 2. Faster than a gather, and the indices are shared by all look-ups of one i.
+        let [low, high] = self.load(table);
+        let [low, high] = self.bits([low, high]);
+        let twice = self.add_u(i, i);
+        let pairs = halves!(_mm256_shuffle_epi32::<0b10_10_00_00>; twice);
+        let pairs = self.add_u(pairs, self.splat_u(1 << 32));
+        let from_low = halves!(_mm256_permutevar8x32_epi32; [low; 2], pairs);
+        let from_high = halves!(_mm256_permutevar8x32_epi32; [high; 2], pairs);
+        let choice = self.float(self.shl::<61>(i));
+        self.select(choice, self.float(from_high), self.float(from_low))
     }
     #[inline(always)]
     fn lookup32(self, table: &[f64; 32], i: Self::U) -> Self::F {

@@ -64,7 +64,16 @@ impl Op for SumOnly<'_> {
         let mut tile = Tile::new();
         let mut tree = Tree::new();
         for block in self.a.chunks(BLOCK) {
-            tree.push(tile.rounds(s, block, self.rounds));
+            let (whole, tail) = block.as_chunks::<LANES>();
+            let mut sum = if tile.begin(s, whole, self.rounds) {
+                near::last::<S, false>(s, tile.part(whole), &mut [])
+            } else {
+                wide::last::<S, false>(s, &mut tile.0[..whole.len()], &mut [], self.rounds)
+            };
+            if !tail.is_empty() {
+                sum = s.add(sum, s.load(&rounds_of_tail(s, tail, self.rounds)));
+            }
+            tree.push(fold(s, sum));
         }
         tree.total()
     }
@@ -82,8 +91,18 @@ impl Op for InPlace<'_> {
         let mut tile = Tile::new();
         let mut tree = Tree::new();
         for block in self.a.chunks_mut(BLOCK) {
-            tree.push(tile.rounds(s, block, self.rounds));
-            block.copy_from_slice(&tile.0.as_flattened()[..block.len()]);
+            let (whole, tail) = block.as_chunks_mut::<LANES>();
+            let mut sum = if tile.begin(s, whole, self.rounds) {
+                near::last::<S, true>(s, tile.part(whole), whole)
+            } else {
+                wide::last::<S, true>(s, &mut tile.0[..whole.len()], whole, self.rounds)
+            };
+            if !tail.is_empty() {
+                let y = rounds_of_tail(s, tail, self.rounds);
+                tail.copy_from_slice(&y[..tail.len()]);
+                sum = s.add(sum, s.load(&y));
+            }
+            tree.push(fold(s, sum));
         }
         tree.total()
     }
@@ -98,41 +117,43 @@ impl Tile {
         Tile([[0.0; LANES]; BLOCK / LANES])
     }
 
-    /// Takes `block` through all rounds and returns its sum; the results stay in the tile.
+    /// As much of the tile as the block fills.
     #[inline(always)]
-    fn rounds<S: Simd>(&mut self, s: S, block: &[f64], rounds: u32) -> f64 {
-        let (whole, tail) = block.as_chunks::<LANES>();
-        self.0[..whole.len()].copy_from_slice(whole);
-        let mut vectors = whole.len();
-        if !tail.is_empty() {
-            self.0[vectors] = [-0.0; LANES];
-            self.0[vectors][..tail.len()].copy_from_slice(tail);
-            vectors += 1;
-        }
-        let tile = &mut self.0[..vectors];
-        for _ in 0..rounds {
-            for x in tile.iter_mut() {
-                let a = s.load(x);
-                s.store(round(s, a), x);
+    fn part(&self, block: &[[f64; LANES]]) -> &[[f64; LANES]] {
+        &self.0[..block.len()]
+    }
+
+    /// Takes the block through all rounds but the last, if all of it lies in [0, 1.5]; otherwise
+    /// returns false, with the block as it was in the tile.
+    #[inline(always)]
+    fn begin<S: Simd>(&mut self, s: S, block: &[[f64; LANES]], rounds: u32) -> bool {
+        let tile = &mut self.0[..block.len()];
+        if rounds > 1 && near::first(s, block, tile) {
+            for _ in 2..rounds {
+                near::middle(s, tile);
             }
+            return true;
         }
-        if !tail.is_empty() {
-            tile[vectors - 1][tail.len()..].fill(-0.0);
-        }
-        let mut sum = s.splat(-0.0);
-        for x in tile.iter() {
-            sum = s.add(sum, s.load(x));
-        }
-        let mut lanes = [0.0; LANES];
-        s.store(sum, &mut lanes);
-        fold_lanes(lanes)
+        tile.copy_from_slice(block);
+        rounds == 1 && near::all(s, tile)
     }
 }
 
-/// One round on eight lanes.
+/// All rounds on fewer than eight elements; the lanes that have none hold −0.0.
 #[inline(always)]
-fn round<S: Simd>(s: S, a: S::F) -> S::F {
-    let inside = s.le_u(s.bits(a), s.splat_u(near::LAST.to_bits()));
-    let y = near::round(s, a);
-    if s.all(inside) { y } else { s.select(inside, y, wide::round(s, a)) }
+fn rounds_of_tail<S: Simd>(s: S, tail: &[f64], rounds: u32) -> [f64; LANES] {
+    let mut x = [0.0; LANES];
+    x[..tail.len()].copy_from_slice(tail);
+    for _ in 0..rounds {
+        s.store(wide::round(s, s.load(&x)), &mut x);
+    }
+    x[tail.len()..].fill(-0.0);
+    x
+}
+
+#[inline(always)]
+fn fold<S: Simd>(s: S, sum: S::F) -> f64 {
+    let mut lanes = [0.0; LANES];
+    s.store(sum, &mut lanes);
+    fold_lanes(lanes)
 }

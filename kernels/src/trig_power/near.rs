@@ -7,7 +7,7 @@
 //! multiplication.
 
 use super::table::{CENTRE, COEFFICIENT, INDEX_CURVE, INDEX_SLOPE};
-use crate::simd::Simd;
+use crate::simd::{LANES, Simd};
 
 /// The last argument of this path; the first is +0.
 pub(super) const LAST: f64 = 1.5;
@@ -15,15 +15,128 @@ pub(super) const LAST: f64 = 1.5;
 /// 1.5·2^52: adding it rounds to an integer, which then stands in the low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
-/// (sin a + cos a)^(a²) for 0 ≤ a ≤ 1.5; elsewhere some number.
+/// Vectors whose chains of fused steps run side by side, so that none waits for its latency.
+pub(super) const ABREAST: usize = 4;
+
+/// (sin a + cos a)^(a²) for 0 ≤ a ≤ 1.5, in [1, 1.45]; elsewhere some number.
 #[inline(always)]
 pub(super) fn round<S: Simd>(s: S, a: S::F) -> S::F {
-    let slope = s.fma(a, s.splat(INDEX_CURVE), s.splat(INDEX_SLOPE));
-    let i = s.bits(s.fma(a, slope, s.splat(ROUND)));
-    let t = s.sub(a, s.lookup8(&CENTRE, i));
-    let mut y = s.lookup8(&COEFFICIENT[COEFFICIENT.len() - 1], i);
-    for row in COEFFICIENT[..COEFFICIENT.len() - 1].iter().rev() {
-        y = s.fma(y, t, s.lookup8(row, i));
+    round_abreast(s, [a])[0]
+}
+
+/// [`round`] of several vectors at a time.
+#[inline(always)]
+pub(super) fn round_abreast<S: Simd, const N: usize>(s: S, a: [S::F; N]) -> [S::F; N] {
+    let (mut i, mut t, mut y) = ([s.splat_u(0); N], a, a);
+    for v in 0..N {
+        let slope = s.fma(a[v], s.splat(INDEX_CURVE), s.splat(INDEX_SLOPE));
+        i[v] = s.bits(s.fma(a[v], slope, s.splat(ROUND)));
+    }
+    for v in 0..N {
+        t[v] = s.sub(a[v], s.lookup8(&CENTRE, i[v]));
+    }
+    let [rows @ .., last] = &COEFFICIENT;
+    for v in 0..N {
+        y[v] = s.lookup8(last, i[v]);
+    }
+    for row in rows.iter().rev() {
+        for v in 0..N {
+            y[v] = s.fma(y[v], t[v], s.lookup8(row, i[v]));
+        }
     }
     y
+}
+
+/// Whether every element lies in [0, 1.5], and so will after any number of rounds.
+#[inline(always)]
+pub(super) fn all<S: Simd>(s: S, tile: &[[f64; LANES]]) -> bool {
+    let mut inside = 0xff;
+    for x in tile {
+        inside &= s.mask_bits(is_near(s, s.load(x)));
+    }
+    inside == 0xff
+}
+
+/// Lanes in [0, 1.5]: one comparison, since all else has larger bits.
+#[inline(always)]
+pub(super) fn is_near<S: Simd>(s: S, a: S::F) -> S::M {
+    s.le_u(s.bits(a), s.splat_u(LAST.to_bits()))
+}
+
+/// One round from `from` into `to`; whether all of `from` lies in [0, 1.5], so that `to` holds it.
+#[inline(always)]
+pub(super) fn first<S: Simd>(s: S, from: &[[f64; LANES]], to: &mut [[f64; LANES]]) -> bool {
+    let mut inside = 0xff;
+    let (groups, rest) = from.as_chunks::<ABREAST>();
+    let (to_groups, to_rest) = to.as_chunks_mut::<ABREAST>();
+    for (group, to) in groups.iter().zip(to_groups) {
+        let a = load(s, group);
+        for a in a {
+            inside &= s.mask_bits(is_near(s, a));
+        }
+        store(s, round_abreast(s, a), to);
+    }
+    for (x, to) in rest.iter().zip(to_rest) {
+        let a = s.load(x);
+        inside &= s.mask_bits(is_near(s, a));
+        s.store(round(s, a), to);
+    }
+    inside == 0xff
+}
+
+/// One round on vectors that all lie in [0, 1.5].
+#[inline(always)]
+pub(super) fn middle<S: Simd>(s: S, tile: &mut [[f64; LANES]]) {
+    let (groups, rest) = tile.as_chunks_mut::<ABREAST>();
+    for group in groups {
+        store(s, round_abreast(s, load(s, group)), group);
+    }
+    for x in rest {
+        s.store(round(s, s.load(x)), x);
+    }
+}
+
+/// One round on vectors that all lie in [0, 1.5], into `to` if that is as long; the lanes' sums.
+#[inline(always)]
+pub(super) fn last<S: Simd, const STORE: bool>(
+    s: S,
+    tile: &[[f64; LANES]],
+    to: &mut [[f64; LANES]],
+) -> S::F {
+    let mut sum = s.splat(-0.0);
+    let (groups, rest) = tile.as_chunks::<ABREAST>();
+    for (i, group) in groups.iter().enumerate() {
+        let y = round_abreast(s, load(s, group));
+        for y in y {
+            sum = s.add(sum, y);
+        }
+        if STORE {
+            store(s, y, &mut to.as_chunks_mut::<ABREAST>().0[i]);
+        }
+    }
+    let done = groups.len() * ABREAST;
+    for (i, x) in rest.iter().enumerate() {
+        let y = round(s, s.load(x));
+        sum = s.add(sum, y);
+        if STORE {
+            s.store(y, &mut to[done + i]);
+        }
+    }
+    sum
+}
+
+#[inline(always)]
+pub(super) fn load<S: Simd>(s: S, from: &[[f64; LANES]; ABREAST]) -> [S::F; ABREAST] {
+    let mut a = [s.splat(0.0); ABREAST];
+    for v in 0..ABREAST {
+        a[v] = s.load(&from[v]);
+    }
+    a
+}
+
+#[inline(always)]
+pub(super) fn store<S: Simd>(s: S, y: [S::F; ABREAST], to: &mut [[f64; LANES]; ABREAST]) {
+    for v in 0..ABREAST {
+        s.store(y[v], &mut to[v]);
+    }
 }

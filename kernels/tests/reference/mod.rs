@@ -189,6 +189,15 @@ pub fn trig_power(a: f64) -> Dd {
     exp(ln(s + c) * square)
 }
 
+/// The same of a sum of two doubles near [0, 1.5]: sin and cos of the second by addition.
+pub fn trig_power_of(a: Dd) -> Dd {
+    let (s, c) = sin_cos(a.0);
+    let low = Dd(a.1, 0.0);
+    // sin(x + d) = sin x + d·cos x, for d² is below 2^-106.
+    let (s, c) = (s + low * c, c - low * s);
+    exp(ln(s + c) * (a * a))
+}
+
 /// |got − exact| in units in the last place of the exact value.
 pub fn ulps(got: f64, exact: Dd) -> f64 {
     let exponent = ((exact.0.abs().to_bits() >> 52) as i32 - 1075).max(-1074);
