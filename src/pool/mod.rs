@@ -116,8 +116,13 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        shut_down(&self.control);
-        self.join();
+        // Without threads there is nobody to tell; in a fork of the host not even the memory to
+        // tell them in (`Pool::drop`).
+        let handles = self.handles.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !handles.is_empty() {
+            shut_down(&self.control);
+            self.join();
+        }
     }
 }
 
