@@ -120,6 +120,8 @@ fn become_worker(marker: &Marker) -> ! {
     IS_WORKER.store(true, Ordering::Relaxed);
     process::worker_signals();
     let status = std::panic::catch_unwind(|| serve(marker));
+    // What a kernel printed without a line's end: no destructor does it after this.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
     process::exit_now(match status {
         Ok(true) => 0,
         _ => 70,
