@@ -55,7 +55,7 @@ impl Pool {
     /// use pinpool::{Pool, SharedArray, indices};
     ///
     /// let pool = Pool::builder().workers(2).oversubscribe(true).build()?;
-    /// let x = SharedArray::from_array(&ndarray::Array1::linspace(0.0, 1.0, 1001).view())?;
+    /// let x = SharedArray::from_array(&ndarray::Array1::linspace(0.0f64, 1.0, 1001).view())?;
     /// let (sum, squares) = pool.scope(|s| {
     ///     let a = s.map(x.chunks(100), |c, _| c.sum())?;
     ///     let b = s.map(indices(10), |i, _| i * i)?;
