@@ -80,6 +80,7 @@ pub use pool::{
 };
 pub use process::{Process, ProcessBuilder, exit_status};
 pub use queue::{GetError, PutError, Queue, QueueView};
+pub use reduce::Total;
 pub use segment::{AttachError, CreateError};
 pub use worker_process::init;
 

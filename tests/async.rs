@@ -14,7 +14,13 @@ use watchdog::watched;
 const BACKENDS: [Backend; 3] = [Backend::Processes, Backend::Threads, Backend::Serial];
 
 fn pool(workers: usize, backend: Backend) -> Pool {
-    Pool::builder().workers(workers).oversubscribe(true).backend(backend).seed(42).build().unwrap()
+    Pool::builder()
+        .workers(workers)
+        .oversubscribe(true)
+        .backend(backend)
+        .seed(42)
+        .build()
+        .expect("the pool starts")
 }
 
 fn nap(ms: u64) {
@@ -301,7 +307,7 @@ fn random_jobs(pool: &Pool, thread: u64) {
                         }
                         p.wrapping_mul(i + 1)
                     })
-                    .unwrap();
+                    .expect("it starts");
                 match p >> 32 & 7 {
                     0 => {
                         job.cancel();
@@ -314,7 +320,7 @@ fn random_jobs(pool: &Pool, thread: u64) {
                     }
                     1 => {
                         let _ = job.wait_timeout(Duration::from_micros(p % 500));
-                        check(job.get().unwrap().as_slice(), p, n);
+                        check(job.get().expect("not cancelled").as_slice(), p, n);
                     }
                     2 => drop(job),
                     3 => {
@@ -327,7 +333,7 @@ fn random_jobs(pool: &Pool, thread: u64) {
                         let all: Vec<_> = all.into_iter().map(|(_, r)| r).collect();
                         check(&all, p, n);
                     }
-                    _ => check(job.get().unwrap().as_slice(), p, n),
+                    _ => check(job.get().expect("not cancelled").as_slice(), p, n),
                 }
             }
         });

@@ -92,7 +92,7 @@ fn a_process_runs_where_it_is_told_to() {
             (0..256u64).filter(|&cpu| set.is_set(cpu as usize)).sum::<u64>()
         };
         let own = rustix::thread::sched_getaffinity(None).unwrap();
-        let pu = (0..256).filter(|&cpu| own.is_set(cpu)).last().unwrap();
+        let pu = (0..256).rfind(|&cpu| own.is_set(cpu)).unwrap();
         let bound = Process::<()>::builder().on_pu(pu).spawn((), affinity).unwrap();
         assert_eq!(bound.join().unwrap(), pu as u64);
     });

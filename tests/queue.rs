@@ -9,7 +9,13 @@ use pinpool::{Backend, GetError, Param, Pool, PutError, Queue, indices};
 use watchdog::watched;
 
 fn pool(workers: usize, backend: Backend) -> Pool {
-    Pool::builder().workers(workers).oversubscribe(true).backend(backend).seed(42).build().unwrap()
+    Pool::builder()
+        .workers(workers)
+        .oversubscribe(true)
+        .backend(backend)
+        .seed(42)
+        .build()
+        .expect("the pool starts")
 }
 
 fn nap(ms: u64) {
@@ -18,7 +24,7 @@ fn nap(ms: u64) {
 
 fn kill_self() {
     let own = rustix::process::getpid();
-    rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(own, rustix::process::Signal::KILL).expect("it is ours");
 }
 
 #[test]

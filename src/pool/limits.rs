@@ -116,7 +116,7 @@ impl Jobs {
         job: &mut Active,
         now: Instant,
         alive: &[Option<u32>],
-        seen: &[Seen],
+        seen: &mut [Seen],
         verdict: &mut Verdict,
     ) -> bool {
         if let Kind::Job(allowed) = limit.kind
@@ -141,6 +141,14 @@ impl Jobs {
                 limit.at = now + AGAIN;
             }
             Kind::Chunk(allowed) => {
+                // A worker that is still to claim the chunk that it was last at (it was started
+                // again, say) has not been in it for a moment.
+                let between = |w: usize| {
+                    let epoch = self.control.worker(w).current.epoch.load(Ordering::Relaxed);
+                    epoch == job.epoch && !held(&w)
+                };
+                let idle = seen.iter_mut().enumerate().filter(|(w, _)| between(*w));
+                idle.for_each(|(_, seen)| seen.since = now);
                 let late = holders.filter(|&w| now.duration_since(seen[w].since) >= allowed);
                 verdict.kill.extend(late.map(|worker| (worker, Some(Death::Overdue))));
                 let pause = (allowed / 4).clamp(Duration::from_millis(1), Duration::from_secs(1));

@@ -55,7 +55,7 @@ impl Pool {
     /// use pinpool::{Pool, SharedArray, indices};
     ///
     /// let pool = Pool::builder().workers(2).oversubscribe(true).build()?;
-    /// let x = SharedArray::from_array(&ndarray::Array1::linspace(0.0, 1.0, 1001).view())?;
+    /// let x = SharedArray::from_array(&ndarray::Array1::linspace(0.0f64, 1.0, 1001).view())?;
     /// let (sum, squares) = pool.scope(|s| {
     ///     let a = s.map(x.chunks(100), |c, _| c.sum())?;
     ///     let b = s.map(indices(10), |i, _| i * i)?;
@@ -64,6 +64,33 @@ impl Pool {
     /// assert!((sum - 500.5).abs() < 1e-9);
     /// assert_eq!(squares.as_slice()[9], 81);
     /// # Ok::<(), pinpool::Error>(())
+    /// ```
+    ///
+    /// While a job may write into an array, nobody else looks at it:
+    /// ```compile_fail,E0502
+    /// # use pinpool::{Pool, SharedArray};
+    /// # let pool = Pool::new().unwrap();
+    /// let mut x = SharedArray::<f64, _>::zeros(10).unwrap();
+    /// pool.scope(|s| {
+    ///     let job = s.for_each(x.chunks_mut(1), |mut c, _| c.fill(1.0));
+    ///     println!("{}", x.view());
+    ///     job.unwrap().get()
+    /// });
+    /// ```
+    ///
+    /// An array lives as long as the scope, and a handle no longer:
+    /// ```compile_fail,E0597
+    /// # use pinpool::{Pool, SharedArray};
+    /// # let pool = Pool::new().unwrap();
+    /// pool.scope(|s| {
+    ///     let x = SharedArray::<f64, _>::zeros(10).unwrap();
+    ///     s.map(x.chunks(1), |c, _| c[0]).unwrap().get().unwrap();
+    /// });
+    /// ```
+    /// ```compile_fail
+    /// # use pinpool::{Pool, indices};
+    /// # let pool = Pool::new().unwrap();
+    /// let escaped = pool.scope(|s| s.map(indices(3), |i, _| i).unwrap());
     /// ```
     pub fn scope<'env, F, T>(&'env self, f: F) -> T
     where

@@ -211,6 +211,7 @@ impl Loop {
             stderr: stderr.as_fd(),
         };
         self.watch.table.link(worker, ours);
+        self.seen[worker] = Seen::nothing();
         child.process = Some(process::start(&start)?);
         child.finished = 0;
         self.watch.control.worker(worker).current.finished.store(0, Ordering::Relaxed);
