@@ -47,7 +47,9 @@ mod npy;
 mod panics;
 pub mod placement;
 mod pool;
+mod process;
 mod protocol;
+mod queue;
 mod reduce;
 pub mod rng;
 mod segment;
@@ -76,6 +78,8 @@ pub use pool::{
     Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, Pool,
     PoolBuilder, Progress, Scope, ScopedJob, Strings, Whereabouts,
 };
+pub use process::{Process, ProcessBuilder, exit_status};
+pub use queue::{GetError, PutError, Queue, QueueView};
 pub use segment::{AttachError, CreateError};
 pub use worker_process::init;
 

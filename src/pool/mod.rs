@@ -40,6 +40,7 @@ pub use long::{Lists, Strings};
 pub use outcomes::{ChunkError, Outcomes};
 pub use pending::Pending;
 pub use running::Progress;
+pub(crate) use running::Running;
 pub use scope::{Scope, ScopedJob};
 pub use stream::{Completed, InOrder};
 
