@@ -165,7 +165,9 @@ fn serve(marker: &Marker) -> bool {
         let _ = pinpool_kernels::isa::force(isa);
     }
     crate::panics::install_hook();
-    let source = Mailbox { socket, segments: HashMap::new(), cleanup };
+    let mut source = Mailbox { socket, segments: HashMap::new(), cleanup };
+    // A successor learns at once what its predecessor knew: which names go if the parent dies.
+    source.tidy();
     let mut worker = Worker::new(control.clone(), marker.worker, marker.incarnation, source);
     if let Err(text) = worker.initialize() {
         return refuse(&text);
