@@ -243,7 +243,7 @@ fn one_curve(group: &[Open]) -> [Option<u64>; LANES] {
         let spare = lane / group.len();
         // Spare lanes take curves from the end of the list.
         let curve = if spare == 0 { entry.curves as usize } else { CURVES.len() - spare };
-        curves[lane] = CURVES[curve.max(0) % CURVES.len()];
+        curves[lane] = CURVES[curve % CURVES.len()];
     }
     let mut vectors = [_mm512_setzero_si512(); VECTORS];
     for (vector, n) in vectors.iter_mut().zip(n.as_chunks::<8>().0) {

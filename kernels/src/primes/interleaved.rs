@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::is_prime::{DECIDED_BELOW, Divisor, SMALL_DIVISORS, is_prime, is_small_prime};
+use super::is_prime::{DECIDED_BELOW, Divisor, SMALL_DIVISORS, is_small_prime};
 use super::lucas;
 use super::montgomery::Montgomery;
 

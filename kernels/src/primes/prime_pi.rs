@@ -8,7 +8,7 @@
 //! ones, μ(m)·φ(n/m, C) for m to y, and special ones, -μ(m)·φ(n/(p·m), π(p) - 1) for m·p above y,
 //! whose φ are read off a sieve of 1..n/y while it goes through its primes one by one.
 //!
-//! Cost: about n^(2/3) steps. Single-threaded; 10^14 takes about a second.
+//! Cost: about n^(2/3) steps. Single-threaded: 10^10 takes some 7 ms, 10^14 a second (Zen 5).
 //!
 //! Source: J. C. Lagarias, V. S. Miller, A. M. Odlyzko, "Computing π(x): the Meissel-Lehmer
 //! method", Math. Comp. 44 (1985).
@@ -54,10 +54,10 @@ pub fn prime_pi(n: u64) -> u64 {
     (leaves as u64).wrapping_add(a - 1).wrapping_sub(products_of_two(n, y, a))
 }
 
-/// y = α·∛n. A larger α makes the sieve shorter and the leaves more; measured at 10^10 to 10^14.
+/// y = α·∛n. A larger α makes the sieve shorter and the leaves more; α measured at 10^10 to 10^15.
 fn bound(n: u64) -> u64 {
     let x = n as f64;
-    let alpha = (x.ln().powi(2) / 120.0).max(1.0);
+    let alpha = (x.ln().powi(2) / 600.0).max(1.0);
     ((x.cbrt() * alpha) as u64).clamp(x.cbrt() as u64 + 1, n.isqrt())
 }
 
@@ -161,7 +161,7 @@ fn special_leaves(n: u64, tables: &Tables) -> i64 {
                 }
             } else {
                 // m is a prime above p, as two would be above y.
-                let first = tables.pi[least.max(p) as usize] as usize + 1;
+                let first = tables.pi[least.max(p).min(y) as usize] as usize + 1;
                 let last = tables.pi[most as usize] as usize;
                 for &q in tables.primes[first.min(last + 1)..=last].iter().rev() {
                     let phi = before[b] + sieve.count_to(n / (p * u64::from(q)) - low);
@@ -189,7 +189,7 @@ struct Sieve {
 
 impl Sieve {
     fn new() -> Sieve {
-        let struck = |i: usize| [3, 5, 7, 11, 13].iter().any(|p| (2 * i + 1) % p == 0);
+        let struck = |i: usize| [3, 5, 7, 11, 13].iter().any(|p| (2 * i + 1).is_multiple_of(*p));
         let word = |w: usize| {
             (0..64).fold(0, |word, i| word | u64::from(!struck((64 * w + i) % ODD_PERIOD)) << i)
         };

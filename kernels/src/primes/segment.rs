@@ -359,7 +359,7 @@ fn base(limit: u64) -> Vec<u32> {
         primes.drain(..SMALLEST.len());
         return primes;
     }
-    let is_prime = |n: &u64| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u64| (2..*n).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     (FIRST..=limit).filter(is_prime).map(|p| p as u32).collect()
 }
 
@@ -376,7 +376,7 @@ fn pattern(primes: &[usize]) -> Vec<u8> {
     for (i, byte) in bytes.iter_mut().enumerate() {
         for (k, r) in RESIDUES.into_iter().enumerate() {
             let n = i * 30 + r as usize;
-            if primes.iter().any(|p| n % p == 0) {
+            if primes.iter().any(|p| n.is_multiple_of(*p)) {
                 *byte &= !(1 << k);
             }
         }
