@@ -66,7 +66,7 @@ pub(super) fn base_2_one<const V: usize>(n: &[__m512i; V]) -> [Passed; V] {
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn base_2_two<const V: usize>(n: &[__m512i; V], steps: u32) -> [Passed; V] {
     let zero = _mm512_setzero_si512();
-    let mut moduli = [TwoLimbs { n: zero, low: zero, high: zero, inverse: zero }; V];
+    let mut moduli = [TwoLimbs { low: zero, high: zero, inverse: zero }; V];
     let mut x = [(zero, zero); V];
     let mut rest = [zero; V];
     for i in 0..V {
@@ -217,7 +217,7 @@ pub(super) fn lucas_one<const V: usize>(n: &[__m512i; V], one: &[__m512i; V]) ->
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn lucas_two<const V: usize>(n: &[__m512i; V], one: &[Pair; V]) -> [u8; V] {
     let zero = _mm512_setzero_si512();
-    let mut moduli = [TwoLimbs { n: zero, low: zero, high: zero, inverse: zero }; V];
+    let mut moduli = [TwoLimbs { low: zero, high: zero, inverse: zero }; V];
     let (mut minus_p, mut minus_two) = ([(zero, zero); V], [(zero, zero); V]);
     let (mut v, mut w) = ([(zero, zero); V], [(zero, zero); V]);
     let mut found = [Parameters { p: zero, found: 0, prime: 0 }; V];

@@ -157,6 +157,7 @@ fn lucas_test(n: &[u64; LANES]) -> [bool; LANES] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::is_prime;
     use super::*;
 
     #[test]

@@ -133,47 +133,71 @@ fn ordinary_leaves(n: u64, tables: &Tables) -> i64 {
 
 /// The special leaves, segment by segment of the sieve.
 fn special_leaves(n: u64, tables: &Tables) -> i64 {
-    let y = tables.y;
-    let root_y = y.isqrt();
-    let end = n / y + 1;
+    let end = n / tables.y + 1;
     let mut sieve = Sieve::new();
-    // φ at the start of the segment, for each prime.
-    let mut before = vec![0u64; tables.primes.len()];
+    // φ at the start of the segment, for each prime above the first C but the last.
+    let primes = &tables.primes[C + 1..tables.primes.len() - 1];
+    let mut before = vec![0u64; primes.len()];
     let mut sum = 0i64;
     let mut low = 0;
     while low < end {
         let high = (low + SEGMENT_LEN).min(end);
         sieve.start(low);
-        for b in C + 1..tables.primes.len() - 1 {
-            let p = u64::from(tables.primes[b]);
-            let least = (n / (p * high)).max(y / p);
-            let most = if low == 0 { y } else { (n / (p * low)).min(y) };
-            if p >= most {
+        for (&p, before) in primes.iter().zip(&mut before) {
+            let p = u64::from(p);
+            let leaves = Leaves {
+                p,
+                low,
+                least: (n / (p * high)).max(tables.y / p),
+                most: n.checked_div(p * low).map_or(tables.y, |most| most.min(tables.y)),
+                before: *before,
+            };
+            if p >= leaves.most {
                 break;
             }
-            sieve.rewind();
-            if p <= root_y {
-                for m in (least + 1..=most).rev() {
-                    if u64::from(tables.least[m as usize]) > p {
-                        let phi = before[b] + sieve.count_to(n / (p * m) - low);
-                        sum = sum.wrapping_sub(tables.signed(m as usize, phi));
-                    }
-                }
-            } else {
-                // m is a prime above p, as two would be above y.
-                let first = tables.pi[least.max(p).min(y) as usize] as usize + 1;
-                let last = tables.pi[most as usize] as usize;
-                for &q in tables.primes[first.min(last + 1)..=last].iter().rev() {
-                    let phi = before[b] + sieve.count_to(n / (p * u64::from(q)) - low);
-                    sum = sum.wrapping_add(phi as i64);
-                }
-            }
-            before[b] += sieve.left;
+            sum = sum.wrapping_add(leaves.sum(n, tables, &mut sieve));
+            *before += sieve.left;
             sieve.strike(p, low);
         }
         low = high;
     }
     sum
+}
+
+/// The special leaves n/(p·m) of one prime in the segment at `low`: least < m <= most.
+struct Leaves {
+    p: u64,
+    low: u64,
+    least: u64,
+    most: u64,
+    /// φ(low, π(p) - 1).
+    before: u64,
+}
+
+impl Leaves {
+    /// The sum of -μ(m)·φ(n/(p·m), π(p) - 1). The sieve has struck the primes below p.
+    fn sum(&self, n: u64, tables: &Tables, sieve: &mut Sieve) -> i64 {
+        let p = self.p;
+        let mut sum = 0i64;
+        sieve.rewind();
+        if p * p <= tables.y {
+            for m in (self.least + 1..=self.most).rev() {
+                if u64::from(tables.least[m as usize]) > p {
+                    let phi = self.before + sieve.count_to(n / (p * m) - self.low);
+                    sum = sum.wrapping_sub(tables.signed(m as usize, phi));
+                }
+            }
+        } else {
+            // m is a prime above p, as a product of two would be above y.
+            let first = tables.pi[self.least.max(p).min(tables.y) as usize] as usize + 1;
+            let last = tables.pi[self.most as usize] as usize;
+            for &q in tables.primes[first.min(last + 1)..=last].iter().rev() {
+                let phi = self.before + sieve.count_to(n / (p * u64::from(q)) - self.low);
+                sum = sum.wrapping_add(phi as i64);
+            }
+        }
+        sum
+    }
 }
 
 /// The odd numbers of a segment, with counts that keep up with what is struck.
