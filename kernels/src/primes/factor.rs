@@ -1,12 +1,12 @@
 //! The prime factors of one u64, and the fixed-size record that holds them.
 //!
-//! Trial division by the primes below 256, then the proven test, then Pollard's rho (`rho.rs`) on
-//! what is composite. The batch path (`factor_batch.rs`) gives the same records.
+//! Trial division by the primes below 256, then the proven test, then Pollard's rho (`rho.rs`) or
+//! elliptic curves (`ecm.rs`) on what is composite. The batch path (`factor_batch.rs`) gives the same records.
 
 #![forbid(unsafe_code)]
 
 use super::is_prime::{Divisor, is_rough_prime};
-use super::rho;
+use super::{ecm, rho};
 
 /// A u64 has at most 15 distinct primes: the product of the first 16 is above 2^64.
 const MAX_DISTINCT: usize = 15;
@@ -62,6 +62,7 @@ impl Factors {
         ((self.exponents[i / 8] >> (8 * (i % 8))) & 0xff) as u32
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// Adds `p^exponent` at the end; p is above all that are there, and `len` counts them.
     #[inline]
     pub(super) fn append(&mut self, len: &mut u8, p: u64, exponent: u32) {
@@ -128,6 +129,9 @@ pub(super) const TRIAL_DIVISORS: [Divisor; 53] = {
 /// What the primes below 256 leave is prime below the square of the next one.
 const TRIAL_BOUND_SQUARED: u64 = 257 * 257;
 
+/// Below this the rho method is quicker than a curve.
+const CURVES_FROM: u64 = 1 << 44;
+
 /// The prime factors of `n`, each proven prime. 0 and 1 have none.
 ///
 /// ```
@@ -173,7 +177,8 @@ pub(super) fn finish(n: u64, factors: &mut Factors) {
         factors.push(n, 1);
         return;
     }
-    let p = rho::split(n);
+    let by_curve = if n < CURVES_FROM { None } else { ecm::split(n) };
+    let p = by_curve.unwrap_or_else(|| rho::split(n));
     finish(p, factors);
     finish(n / p, factors);
 }

@@ -26,9 +26,9 @@ mod arithmetic;
 mod batch;
 #[cfg(target_arch = "x86_64")]
 mod batch_avx512;
+mod ecm;
 #[cfg(target_arch = "x86_64")]
 mod ecm_avx512;
-#[cfg(target_arch = "x86_64")]
 mod ecm_plan;
 mod factor;
 #[cfg(target_arch = "x86_64")]
