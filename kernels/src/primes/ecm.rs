@@ -28,11 +28,12 @@ struct Field {
 /// curve of the list finds one.
 pub(super) fn split(n: u64) -> Option<u64> {
     let m = Montgomery::new(n);
-    let [_, first, second, later] = plans();
+    let [shortest, first, second, later] = plans();
     CURVES.iter().enumerate().find_map(|(i, curve)| {
         let plan = match i {
-            0 => first,
-            1 => second,
+            0 => shortest,
+            1 => first,
+            2 => second,
             _ => later,
         };
         run(m, curve, plan)
