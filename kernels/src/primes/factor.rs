@@ -62,8 +62,8 @@ impl Factors {
         ((self.exponents[i / 8] >> (8 * (i % 8))) & 0xff) as u32
     }
 
-    #[cfg(target_arch = "x86_64")]
     /// Adds `p^exponent` at the end; p is above all that are there, and `len` counts them.
+    #[cfg(target_arch = "x86_64")]
     #[inline]
     pub(super) fn append(&mut self, len: &mut u8, p: u64, exponent: u32) {
         let i = usize::from(*len);
@@ -127,10 +127,10 @@ pub(super) const TRIAL_DIVISORS: [Divisor; 53] = {
 };
 
 /// What the primes below 256 leave is prime below the square of the next one.
-const TRIAL_BOUND_SQUARED: u64 = 257 * 257;
+pub(super) const PRIME_BELOW: u64 = 257 * 257;
 
 /// Below this the rho method is quicker than a curve.
-const CURVES_FROM: u64 = 1 << 44;
+const CURVES_FROM: u64 = 1 << 40;
 
 /// The prime factors of `n`, each proven prime. 0 and 1 have none.
 ///
@@ -142,8 +142,16 @@ const CURVES_FROM: u64 = 1 << 44;
 #[must_use]
 pub fn factor(n: u64) -> Factors {
     let mut factors = Factors::NONE;
+    let left = divide(n, &mut factors);
+    finish(left, &mut factors);
+    factors
+}
+
+/// Divides by 2 and the primes below 256, and returns what is left: 1, or a number without such
+/// a prime, or a prime below [`PRIME_BELOW`]. Of 0 it leaves 1.
+pub(super) fn divide(n: u64, factors: &mut Factors) -> u64 {
     if n < 2 {
-        return factors;
+        return 1;
     }
     let twos = n.trailing_zeros();
     if twos > 0 {
@@ -163,24 +171,27 @@ pub fn factor(n: u64) -> Factors {
             factors.push(p, exponent);
         }
     }
-    finish(n, &mut factors);
-    factors
+    n
 }
 
-/// Factors what trial division by the primes below 256 has left.
-pub(super) fn finish(n: u64, factors: &mut Factors) {
+/// Factors what [`divide`] has left.
+fn finish(n: u64, factors: &mut Factors) {
     if n == 1 {
         return;
     }
-    // Below the square of the last divisor tried, which trial division stops at, n is prime too.
-    if n < TRIAL_BOUND_SQUARED || is_rough_prime(n) {
+    if n < PRIME_BELOW || is_rough_prime(n) {
         factors.push(n, 1);
         return;
     }
-    let by_curve = if n < CURVES_FROM { None } else { ecm::split(n) };
-    let p = by_curve.unwrap_or_else(|| rho::split(n));
+    let p = split(n);
     finish(p, factors);
     finish(n / p, factors);
+}
+
+/// A proper divisor of a composite without a prime below 256.
+pub(super) fn split(n: u64) -> u64 {
+    let by_curve = if n < CURVES_FROM { None } else { ecm::split(n) };
+    by_curve.unwrap_or_else(|| rho::split(n))
 }
 
 #[cfg(test)]

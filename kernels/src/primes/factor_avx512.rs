@@ -297,8 +297,9 @@ fn plan_for(group: &[Open]) -> &'static super::ecm_plan::Plan {
         return if group[0].curves < 4 { &plans[0] } else { &plans[1] };
     }
     match group[0].curves {
-        0 => &plans[1],
-        1 => &plans[2],
+        0 => &plans[0],
+        1 => &plans[1],
+        2 => &plans[2],
         _ => &plans[3],
     }
 }

@@ -33,6 +33,7 @@ mod ecm_plan;
 mod factor;
 #[cfg(target_arch = "x86_64")]
 mod factor_avx512;
+mod factor_batch;
 #[cfg(target_arch = "x86_64")]
 mod hart_avx512;
 #[cfg(target_arch = "x86_64")]
