@@ -9,6 +9,9 @@ use super::arithmetic::gcd;
 use super::ecm_plan::{CURVES, Curve, MAX_BABIES, Plan, Step, plans};
 use super::montgomery::Montgomery;
 
+/// Below this the smallest factor has at most 21 bits, and short curves do.
+pub(super) const SMALL_BELOW: u64 = 1 << 42;
+
 /// A point in projective coordinates without y.
 #[derive(Debug, Clone, Copy)]
 struct Point {
@@ -31,6 +34,7 @@ pub(super) fn split(n: u64) -> Option<u64> {
     let [shortest, first, second, later] = plans();
     CURVES.iter().enumerate().find_map(|(i, curve)| {
         let plan = match i {
+            0..4 if n < SMALL_BELOW => shortest,
             0 => shortest,
             1 => first,
             2 => second,

@@ -11,6 +11,7 @@
 use std::arch::x86_64::*;
 
 use super::batch_avx512::is_prime_slice;
+use super::ecm::SMALL_BELOW;
 use super::ecm_avx512::{self, Curves, LANES, ONE_LIMB_BELOW, VECTORS};
 use super::ecm_plan::{CURVES, plans};
 use super::factor::Factors;
@@ -39,9 +40,6 @@ const DIVISORS: [(u64, Divisor); 167] = {
 
 /// What those leave is prime below the square of the next.
 const PRIME_BELOW: u64 = 1009 * 1009;
-
-/// Below this the smallest factor has at most 21 bits, and short curves do.
-const SMALL_BELOW: u64 = 1 << 42;
 
 /// Numbers that go through together: enough that few lanes of the last curves stay empty.
 const CHUNK_LEN: usize = 8192;
