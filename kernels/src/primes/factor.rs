@@ -27,6 +27,27 @@ impl Factors {
     /// The record without factors: that of 1, and by convention of 0.
     pub const NONE: Factors = Factors { primes: [0; MAX_DISTINCT], exponents: [0; 2] };
 
+    /// How many u64 a record is made of.
+    pub const WORDS: usize = MAX_DISTINCT + 2;
+
+    /// The record as plain words, for those who store it: primes, then exponents.
+    #[must_use]
+    pub fn to_words(self) -> [u64; Factors::WORDS] {
+        let mut words = [0; Factors::WORDS];
+        words[..MAX_DISTINCT].copy_from_slice(&self.primes);
+        words[MAX_DISTINCT..].copy_from_slice(&self.exponents);
+        words
+    }
+
+    /// The record that [`to_words`](Factors::to_words) gave.
+    #[must_use]
+    pub fn from_words(words: [u64; Factors::WORDS]) -> Factors {
+        let mut factors = Factors::NONE;
+        factors.primes.copy_from_slice(&words[..MAX_DISTINCT]);
+        factors.exponents.copy_from_slice(&words[MAX_DISTINCT..]);
+        factors
+    }
+
     /// The distinct primes in rising order, each with its exponent.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
         (0..MAX_DISTINCT)
@@ -221,6 +242,8 @@ mod tests {
         assert_eq!(f.count_with_multiplicity(), 15 * 255);
         assert_eq!(f.prime_factors().count(), 15 * 255);
         let _ = f.product();
+        assert_eq!(Factors::from_words(f.to_words()), f);
+        assert_eq!(Factors::from_words(factor(360).to_words()), factor(360));
         assert_eq!(size_of::<Factors>(), 136);
     }
 }
