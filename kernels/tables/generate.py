@@ -121,6 +121,10 @@ def elementary():
     p1 = round_to(pi / 4, mpf(2) ** -33)
     p2 = mpf(float(pi / 4 - p1))
     p3 = mpf(float(pi / 4 - p1 - p2))
+    twice = [2 * p1, 2 * p2, 2 * p3]
+    out += const("HALF_PI_1", "π/2 to 32 bits after the point.", twice[0])
+    out += const("HALF_PI_2", "The next 53 bits of π/2.", twice[1])
+    out += const("HALF_PI_3", "The next 53 bits of π/2.", twice[2])
     out += const("QUARTER_PI_1", "π/4 to 33 bits after the point.", p1)
     out += const("QUARTER_PI_2", "The next 53 bits of π/4.", p2)
     out += const("QUARTER_PI_3", "The next 53 bits of π/4.", p3)

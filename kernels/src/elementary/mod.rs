@@ -50,7 +50,7 @@ struct Sin;
 impl Unary for Sin {
     #[inline(always)]
     fn apply<S: Simd>(s: S, x: S::F) -> S::F {
-        sincos::sin_cos(s, x).0
+        sincos::sin_any::<S, 0>(s, x)
     }
 }
 
@@ -58,7 +58,7 @@ struct Cos;
 impl Unary for Cos {
     #[inline(always)]
     fn apply<S: Simd>(s: S, x: S::F) -> S::F {
-        sincos::sin_cos(s, x).1
+        sincos::sin_any::<S, 1>(s, x)
     }
 }
 

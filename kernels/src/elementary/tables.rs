@@ -182,6 +182,12 @@ pub(crate) const COS_POLY: [f64; 7] = [
     -1.1470460773969325e-11,
     4.7458652037874553e-14,
 ];
+/// π/2 to 32 bits after the point.
+pub(crate) const HALF_PI_1: f64 = 1.5707963267341256;
+/// The next 53 bits of π/2.
+pub(crate) const HALF_PI_2: f64 = 6.077100506506192e-11;
+/// The next 53 bits of π/2.
+pub(crate) const HALF_PI_3: f64 = 3.5215598651832e-27;
 /// π/4 to 33 bits after the point.
 pub(crate) const QUARTER_PI_1: f64 = 0.7853981633670628;
 /// The next 53 bits of π/4.

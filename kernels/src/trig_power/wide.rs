@@ -5,8 +5,8 @@
 use super::near::{self, ABREAST};
 use crate::elementary::exp2::exp2;
 use crate::elementary::log2::log2_two;
-use crate::elementary::reduce::reduce;
-use crate::elementary::sincos::{Two, by_quadrant, canonical, sin_cos_reduced};
+use crate::elementary::reduce::reduce_shifted;
+use crate::elementary::sincos::{Two, canonical, sin_reduced};
 use crate::simd::{LANES, SIGN, Simd};
 
 /// One round on eight lanes, whatever they hold.
@@ -89,10 +89,7 @@ struct Base<S: Simd> {
 
 #[inline(always)]
 fn base<S: Simd>(s: S, a: S::F) -> Base<S> {
-    let r = reduce::<S, true>(s, a);
-    let ((sin, sin_low), (cos, cos_low)) = sin_cos_reduced(s, r);
-    let high = by_quadrant(s, r.quadrant, sin, cos);
-    let low = by_quadrant(s, r.quadrant, sin_low, cos_low);
+    let (high, low) = sin_reduced(s, reduce_shifted(s, a));
     let sign = s.and_u(s.bits(high), s.splat_u(SIGN));
     Base { magnitude: (s.flip(high, sign), s.flip(low, sign)), sign }
 }
