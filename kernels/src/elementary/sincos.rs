@@ -44,11 +44,11 @@ pub(crate) fn sin_reduced<S: Simd>(s: S, r: Reduced<S>) -> Two<S> {
     let leading = s.select(even, r.high, first);
     let correction = s.select(even, s.mul(r.low, first), rest);
     let power = s.mul(square, s.select(even, r.high, square));
-    let mut poly = s.splat(0.0);
-    for k in (0..SIN_POLY.len()).rev() {
-        let c = s.select(even, s.splat(SIN_POLY[k]), s.splat(COS_POLY[k]));
-        poly = if k + 1 == SIN_POLY.len() { c } else { s.fma(poly, square, c) };
+    let mut coefficients = [s.splat(0.0); SIN_POLY.len()];
+    for k in 0..SIN_POLY.len() {
+        coefficients[k] = s.select(even, s.splat(SIN_POLY[k]), s.splat(COS_POLY[k]));
     }
+    let poly = s.poly_of(square, coefficients);
     let (high, low) = s.fast_two_sum(leading, s.fma(power, poly, correction));
     let sign = s.shl::<62>(s.and_u(r.quadrant, s.splat_u(2)));
     (s.flip(high, sign), s.flip(low, sign))

@@ -147,14 +147,34 @@ pub(crate) trait Simd: Copy {
         (high, self.or_u(self.shl::<32>(mid2), self.and_u(low, mask)))
     }
 
-    /// The polynomial with coefficients `c`, lowest power first, by Horner's rule.
+    /// The polynomial with coefficients `c`, lowest power first.
     #[inline(always)]
     fn poly<const N: usize>(self, x: Self::F, c: &[f64; N]) -> Self::F {
-        let mut acc = self.splat(c[N - 1]);
-        for &k in c[..N - 1].iter().rev() {
-            acc = self.fma(acc, x, self.splat(k));
+        let mut lanes = [self.splat(0.0); N];
+        for (lane, c) in lanes.iter_mut().zip(c) {
+            *lane = self.splat(*c);
         }
-        acc
+        self.poly_of(x, lanes)
+    }
+
+    /// The same with coefficients that differ by lane: even and odd powers by Horner's rule in x²,
+    /// side by side, for half the latency.
+    #[inline(always)]
+    fn poly_of<const N: usize>(self, x: Self::F, c: [Self::F; N]) -> Self::F {
+        let square = self.mul(x, x);
+        let (mut last, mut other) = (c[N - 1], c[N - 2]);
+        let mut k = N - 2;
+        while k >= 2 {
+            last = self.fma(last, square, c[k - 1]);
+            other = self.fma(other, square, c[k - 2]);
+            k -= 2;
+        }
+        if k == 1 {
+            // `last` has the odd powers less one place: c[0] is left over for them.
+            last = self.fma(last, square, c[0]);
+            return self.fma(other, x, last);
+        }
+        self.fma(last, x, other)
     }
 }
 
