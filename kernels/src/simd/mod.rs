@@ -157,24 +157,27 @@ pub(crate) trait Simd: Copy {
         self.poly_of(x, lanes)
     }
 
-    /// The same with coefficients that differ by lane: even and odd powers by Horner's rule in x²,
-    /// side by side, for half the latency.
+    /// The same with coefficients that differ by lane: c0 + x·(odd and even powers of the rest by
+    /// Horner's rule in x², side by side, for half the latency). c0 comes last, so that its
+    /// rounding is the only one that counts.
     #[inline(always)]
     fn poly_of<const N: usize>(self, x: Self::F, c: [Self::F; N]) -> Self::F {
         let square = self.mul(x, x);
+        // Two chains, of every other coefficient downwards; `next` is the index that follows.
         let (mut last, mut other) = (c[N - 1], c[N - 2]);
-        let mut k = N - 2;
-        while k >= 2 {
-            last = self.fma(last, square, c[k - 1]);
-            other = self.fma(other, square, c[k - 2]);
-            k -= 2;
+        let mut next = N - 2;
+        while next >= 3 {
+            last = self.fma(last, square, c[next - 1]);
+            other = self.fma(other, square, c[next - 2]);
+            next -= 2;
         }
-        if k == 1 {
-            // `last` has the odd powers less one place: c[0] is left over for them.
-            last = self.fma(last, square, c[0]);
-            return self.fma(other, x, last);
-        }
-        self.fma(last, x, other)
+        let rest = if next == 2 {
+            // `last` takes c1 as well, and so has the even powers of the rest.
+            self.fma(other, x, self.fma(last, square, c[1]))
+        } else {
+            self.fma(last, x, other)
+        };
+        self.fma(rest, x, c[0])
     }
 }
 
