@@ -105,6 +105,12 @@ def elementary():
     c = fit("log2 q", log_rest, -w, w, 9)
     out += const("LOG2_POLY", "(log2(1+z) − z/ln2 + z²/(2·ln2))/z³, lowest power first.", c)
 
+    # log2(1+z) = z/ln2 + z^2 q(z), for the rounded logarithm
+    def log_square(z):
+        return z * log_rest(z) - k / 2
+    c = fit("log2 rounded q", log_square, -w, w, 9)
+    out += const("LOG2_ROUNDED_POLY", "(log2(1+z) − z/ln2)/z², lowest power first.", c)
+
     # sine and cosine on |r| <= pi/4, in r squared.
     w = (pi / 4 * mpf("1.0001")) ** 2
     def sin_rest(s):
