@@ -36,7 +36,7 @@ pub trait Args: sealed::Describe {
     unsafe fn item<'w>(reader: &mut Reader<'w>) -> Self::Item<'w>;
 }
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Describe {
         #[doc(hidden)]
         fn describe(&self, job: &mut super::Description) -> Result<(), crate::error::ArgsError>;
@@ -70,7 +70,7 @@ impl Description {
         Ok(d)
     }
 
-    fn next(&mut self) -> Result<&mut ArgDesc, ArgsError> {
+    pub(crate) fn next(&mut self) -> Result<&mut ArgDesc, ArgsError> {
         let i = self.desc.head.args as usize;
         if i == MAX_ARGS {
             return Err(ArgsError::TooManyArguments);
@@ -79,7 +79,7 @@ impl Description {
         Ok(&mut self.desc.args[i])
     }
 
-    fn set_chunks(&mut self, chunks: u64) -> Result<(), ArgsError> {
+    pub(crate) fn set_chunks(&mut self, chunks: u64) -> Result<(), ArgsError> {
         if chunks > MAX_CHUNKS {
             return Err(ArgsError::TooManyChunks { chunks });
         }
@@ -96,7 +96,7 @@ impl Description {
         }
     }
 
-    fn array<T: Pod, D: Dimension>(
+    pub(crate) fn array<T: Pod, D: Dimension>(
         &mut self,
         array: &SharedArray<T, D>,
         kind: ArgKind,
@@ -151,7 +151,7 @@ pub struct Reader<'w> {
 }
 
 impl<'w> Reader<'w> {
-    fn next(&mut self) -> (&'w ArgDesc, *mut u8) {
+    pub(crate) fn next(&mut self) -> (&'w ArgDesc, *mut u8) {
         let i = self.at;
         self.at += 1;
         (&self.desc.args[i], self.bases[i])

@@ -73,8 +73,15 @@ pub(crate) const RESTART_DELAY_MAX_MS: u64 = 1_000;
 /// Starts in a row of one worker that ended before it was ready; then the pool is broken.
 pub(crate) const MAX_FAILED_STARTS: u32 = 5;
 
+/// Starts in a row of one worker that were killed from outside before it was ready; then the pool
+/// is broken. More than of the other kind, since whoever kills may stop.
+pub(crate) const MAX_KILLED_STARTS: u32 = 20;
+
 /// How long `build` waits for all workers to be ready.
 pub(crate) const START_TIMEOUT_MS: u64 = 30_000;
+
+/// How long a chunk of a cancelled job may go on before its worker is killed.
+pub(crate) const CANCEL_GRACE_MS: u64 = 2_000;
 
 /// How long a worker that was told to end may take before it is killed.
 pub(crate) const STOP_GRACE_MS: u64 = 2_000;

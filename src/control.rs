@@ -145,6 +145,9 @@ impl Control {
     pub(crate) fn write_desc(&self, slot: usize, desc: &JobDesc) {
         let words: &[u64] = bytemuck::cast_slice(std::slice::from_ref(desc));
         let to = self.desc(slot);
+        // Who copies a word that is written below sees, after his own fence, that `live` is not
+        // what it was (`read_desc`).
+        fence(Ordering::Release);
         for (range, len) in desc_parts(&desc.head) {
             for i in range..range + len {
                 to[i].store(words[i], Ordering::Relaxed);
@@ -240,6 +243,20 @@ impl Control {
         if c.waiters.load(Ordering::SeqCst) != 0 {
             let _ = futex::wake(futex_half(c), futex::Flags::empty(), i32::MAX as u32);
         }
+        self.tell_watchers(self.job(slot));
+    }
+
+    /// Says that a chunk of the job in `slot`, or the job, came to its end, if anybody wants to
+    /// know. A hint: who sleeps on it looks again after a while.
+    #[inline]
+    pub(crate) fn tell_watchers(&self, line: &JobLine) {
+        if line.watchers.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        line.news.fetch_add(1, Ordering::SeqCst);
+        if line.sleepers.load(Ordering::SeqCst) != 0 {
+            let _ = futex::wake(&line.news, futex::Flags::empty(), i32::MAX as u32);
+        }
     }
 }
 
@@ -293,3 +310,6 @@ pub(crate) fn load_text(words: &[AtomicU64], len: u64) -> String {
     bytes.truncate(len);
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

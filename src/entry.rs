@@ -182,3 +182,96 @@ entry!(
         Ok(())
     }
 );
+
+entry!(
+    /// A kernel whose result is as long as it likes, up to a bound: its slot is a length in
+    /// elements, then the elements.
+    MapLong<A, F, B, T> where [
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> B + Copy + 'static,
+        B: AsRef<[T]>,
+        T: Pod
+    ] |call| {
+        // SAFETY: as for `Map`.
+        let f = unsafe { conjure::<F>() };
+        // SAFETY: as for `Map`.
+        let item = unsafe { A::item(&mut call.reader()) };
+        let value = f(item, call.ctx);
+        let bytes: &[u8] = bytemuck::cast_slice(value.as_ref());
+        let room = call.desc.head.result_bytes as usize - LONG_HEAD_BYTES;
+        if bytes.len() > room {
+            return Err(format!(
+                "the result takes {} bytes, and the bound given with the job makes room for \
+                 {room}; give a larger bound",
+                bytes.len()
+            ));
+        }
+        // SAFETY: the slot is `result_bytes` long, and its first bytes are the length.
+        unsafe { put(call.result, value.as_ref().len() as u64) };
+        let to = call.result.wrapping_add(LONG_HEAD_BYTES);
+        // SAFETY: the slot has room for so many bytes behind its head, checked above; the value
+        // is private to this kernel's call, so that it does not overlap the slot.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        Ok(())
+    }
+);
+
+/// Bytes of a long slot before its elements, which are aligned to as many.
+pub(crate) const LONG_HEAD_BYTES: usize = 16;
+
+entry!(
+    /// A kernel that may fail without ending its job: its slot is a verdict, the value, and the
+    /// start of the error's text.
+    TryMapAll<A, F, R, E> where [
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> Result<R, E> + Copy + 'static,
+        R: Pod,
+        E: std::fmt::Display
+    ] |call| {
+        // SAFETY: as for `Map`.
+        let f = unsafe { conjure::<F>() };
+        // SAFETY: as for `Map`.
+        let item = unsafe { A::item(&mut call.reader()) };
+        let (kind, text) = match catch_unwind(AssertUnwindSafe(|| f(item, call.ctx))) {
+            Ok(Ok(value)) => {
+                // SAFETY: the slot has room for a verdict and an `R`.
+                unsafe { put(call.result.wrapping_add(VERDICT_BYTES), value) };
+                // SAFETY: as above.
+                unsafe { put(call.result, VERDICT_GOOD) };
+                return Ok(());
+            }
+            Ok(Err(error)) => (VERDICT_FAILED, error.to_string()),
+            Err(panic) => (VERDICT_PANICKED, crate::panics::take_message(panic.as_ref())),
+        };
+        let mut len = text.len().min(VERDICT_TEXT_BYTES);
+        while !text.is_char_boundary(len) {
+            len -= 1;
+        }
+        let to = call.result.wrapping_add(VERDICT_BYTES + size_of::<R>());
+        // SAFETY: the slot has room for `VERDICT_TEXT_BYTES` behind verdict and value.
+        unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), to, len) };
+        // SAFETY: as above.
+        unsafe { put(call.result, kind | (len as u64) << 8) };
+        // The worker puts the chunk back as it was, and goes on with the next.
+        Err(text)
+    }
+);
+
+/// Bytes of a verdict: one of those below, and for the last two the text's length above bit 8.
+pub(crate) const VERDICT_BYTES: usize = 8;
+pub(crate) const VERDICT_TEXT_BYTES: usize = 120;
+pub(crate) const VERDICT_GOOD: u64 = 1;
+pub(crate) const VERDICT_FAILED: u64 = 2;
+pub(crate) const VERDICT_PANICKED: u64 = 3;
+
+entry!(
+    /// What a new worker runs first; its one argument is the parameter.
+    Initialize<P, F> where [P: Pod, F: Fn(P, &mut Ctx) + Copy + 'static] |call| {
+        // SAFETY: as for `Map`.
+        let f = unsafe { conjure::<F>() };
+        // SAFETY: as for `Map`; the argument was described as one `Param`.
+        let param = unsafe { crate::args::Param::<P>::item(&mut call.reader()) };
+        f(param, call.ctx);
+        Ok(())
+    }
+);

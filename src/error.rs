@@ -72,6 +72,32 @@ pub enum StartError {
         /// Its own words, or how it died.
         reason: String,
     },
+    /// The backend cannot do it.
+    #[error("{what} needs worker processes; the backend is `{backend}`")]
+    NeedsProcesses {
+        /// What was asked for.
+        what: &'static str,
+        /// The backend.
+        backend: &'static str,
+    },
+    /// The initializer is not in the executable.
+    #[error(
+        "the initializer {kernel} is not part of the executable (a plugin?); workers run the \
+         executable alone: link it into the executable"
+    )]
+    ForeignInitializer {
+        /// Its type name.
+        kernel: &'static str,
+    },
+    /// The initializer's parameter is too large.
+    #[error(
+        "the initializer's parameter takes {bytes} bytes, {MAX_PARAM_BYTES} at most; \
+         put large state into a shared array and pass it to the jobs"
+    )]
+    InitializerParam {
+        /// How many.
+        bytes: usize,
+    },
     /// Not all workers were ready in time.
     #[error(
         "only {ready} of {workers} workers were ready after {waited:?}; \
@@ -146,6 +172,17 @@ pub enum ArgsError {
         /// How many they have.
         chunks: u64,
     },
+    /// The backend cannot do it.
+    #[error(
+        "{what} needs worker processes, since a thread cannot be killed; \
+         the pool's backend is `{backend}`"
+    )]
+    NeedsProcesses {
+        /// What was asked for.
+        what: &'static str,
+        /// The pool's backend.
+        backend: &'static str,
+    },
     /// The kernel is not in the executable.
     #[error(
         "the kernel {kernel} is not part of the executable (a plugin?); workers run the \
@@ -165,6 +202,8 @@ pub enum Death {
     Signal(i32),
     /// By `exit` with this status.
     Exit(i32),
+    /// Killed by the pool, because its chunk took longer than the job's `chunk_timeout`.
+    Overdue,
     /// Nobody could tell: the host lets the system reap its children.
     Unknown,
 }
@@ -194,6 +233,7 @@ impl std::fmt::Display for Death {
                 write!(f, "signal {n} ({name})")
             }
             Death::Exit(status) => write!(f, "exit with status {status}"),
+            Death::Overdue => f.write_str("the time limit of its chunk"),
             Death::Unknown => f.write_str("an unknown cause"),
         }
     }
@@ -251,6 +291,15 @@ pub enum JobError {
     /// The caller cancelled it.
     #[error("the job was cancelled")]
     Cancelled,
+    /// It took longer than its `time_limit`.
+    #[error("the job was not finished within its time limit of {allowed:?} and was ended")]
+    Overran {
+        /// The limit.
+        allowed: Duration,
+    },
+    /// The pool takes no more jobs.
+    #[error("the pool is closed and takes no more jobs; submit before `close`, or build another")]
+    Closed,
     /// A time-out of the caller passed; the job goes on.
     #[error("the job was not finished after {waited:?}; it goes on")]
     TimedOut {

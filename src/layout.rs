@@ -34,10 +34,17 @@ pub(crate) struct Header {
     pub(crate) workers: AtomicU64,
     pub(crate) seed: AtomicU64,
     pub(crate) isa: AtomicU64,
+    /// Place of the initializer's entry, as in [`JobHead::entry`]; 0: none.
+    pub(crate) initializer: AtomicU64,
+    /// Bytes of its parameter.
+    pub(crate) initializer_bytes: AtomicU64,
+    /// Chunks after which a worker is replaced; 0: never.
+    pub(crate) max_chunks: AtomicU64,
     pub(crate) dispatch: Dispatch,
     pub(crate) event: Event,
     /// One bit a worker: it says that it sleeps. Set by the worker, cleared by who wakes it.
     pub(crate) sleepers: Sleepers,
+    pub(crate) initializer_param: [AtomicU64; MAX_PARAM_BYTES / 8],
 }
 
 /// What a worker that looks for work reads, on one line.
@@ -130,6 +137,13 @@ pub(crate) struct JobLine {
     pub(crate) stop: AtomicU64,
     /// Rises when recovery has freed chunks: scan all words again.
     pub(crate) rescan: AtomicU64,
+    /// How many callers follow the slot's job chunk by chunk; 0: `news` stands still. On the line
+    /// that a worker reads for each chunk anyway, so that it costs nothing while it is 0.
+    pub(crate) watchers: AtomicU64,
+    /// Futex word: rises with each chunk's end and the job's.
+    pub(crate) news: AtomicU32,
+    /// How many callers sleep on `news`.
+    pub(crate) sleepers: AtomicU32,
     pub(crate) complete: Complete,
 }
 

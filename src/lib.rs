@@ -38,14 +38,18 @@ mod entry;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod items;
 mod layout;
 mod mail;
 mod memory;
+mod mutant;
 mod npy;
 mod panics;
 pub mod placement;
 mod pool;
+mod process;
 mod protocol;
+mod queue;
 mod reduce;
 pub mod rng;
 mod segment;
@@ -54,6 +58,9 @@ pub mod simulate;
 mod sync;
 mod sys;
 pub mod topology;
+#[cfg(feature = "walk")]
+#[doc(hidden)]
+pub mod walk;
 mod worker;
 mod worker_process;
 
@@ -64,9 +71,15 @@ pub use array::{SaveError, SharedArray};
 pub use ctx::Ctx;
 pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError};
+pub use items::{Items, items};
 pub use npy::NpyError;
 pub use placement::Bind;
-pub use pool::{Backend, Job, OnDeath, Pool, PoolBuilder, Progress, Whereabouts};
+pub use pool::{
+    Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, Pool,
+    PoolBuilder, Progress, Scope, ScopedJob, Strings, Whereabouts,
+};
+pub use process::{Process, ProcessBuilder, exit_status};
+pub use queue::{GetError, PutError, Queue, QueueView};
 pub use segment::{AttachError, CreateError};
 pub use worker_process::init;
 

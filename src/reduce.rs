@@ -2,9 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use bytemuck::Pod;
 use ndarray::Dimension;
 
+use crate::args::Args;
 use crate::array::SharedArray;
+use crate::ctx::Ctx;
+use crate::error::Result;
+use crate::pool::{Job, Pool};
 
 /// Folds values by a balanced tree over the index: neighbours first, an odd one out moves up.
 pub(crate) fn tree<T: Copy>(values: &[T], fold: impl Fn(T, T) -> T) -> Option<T> {
@@ -22,12 +27,87 @@ pub(crate) fn tree<T: Copy>(values: &[T], fold: impl Fn(T, T) -> T) -> Option<T>
     level.first().copied()
 }
 
-impl<D: Dimension> SharedArray<f64, D> {
-    /// The sum of all elements by a fixed tree over the index, in row-major order: the same bits
-    /// whoever computed them. The sum of no elements is −0.0, the neutral element.
+macro_rules! float_total {
+    ($($float:ty)+) => {$(
+        impl<D: Dimension> SharedArray<$float, D> {
+            /// The sum of all elements by a fixed tree over the index, in row-major order: the
+            /// same bits whoever computed them. The sum of no elements is −0.0, the neutral
+            /// element.
+            #[must_use]
+            pub fn total(&self) -> $float {
+                tree(self.as_slice(), |a, b| a + b).unwrap_or(-0.0)
+            }
+        }
+    )+};
+}
+
+float_total!(f32 f64);
+
+macro_rules! integer_total {
+    ($($integer:ty)+) => {$(
+        impl<D: Dimension> SharedArray<$integer, D> {
+            /// The sum of all elements.
+            ///
+            /// # Panics
+            /// Where it does not fit the type: map to a wider one.
+            #[must_use]
+            pub fn total(&self) -> $integer {
+                let add = |sum: $integer, &x: &$integer| sum.checked_add(x);
+                let sum = self.as_slice().iter().try_fold(0, add);
+                sum.expect("the sum does not fit its type; map to a wider one")
+            }
+        }
+    )+};
+}
+
+integer_total!(u8 u16 u32 u64 usize u128 i8 i16 i32 i64 isize i128);
+
+impl<T: Pod, D: Dimension> SharedArray<T, D> {
+    /// Folds all elements by a fixed tree over the index, in row-major order: neighbours first,
+    /// an odd one out moves up. The same bits whoever computed them, also where `fold` is not
+    /// associative. `None` for no elements.
+    ///
+    /// ```
+    /// let x = pinpool::SharedArray::collect([3.0, 1.0, 2.0])?;
+    /// assert_eq!(x.reduce(f64::max), Some(3.0));
+    /// # Ok::<(), pinpool::CreateError>(())
+    /// ```
     #[must_use]
-    pub fn total(&self) -> f64 {
-        tree(self.as_slice(), |a, b| a + b).unwrap_or(-0.0)
+    pub fn reduce(&self, fold: impl Fn(T, T) -> T) -> Option<T> {
+        tree(self.as_slice(), fold)
+    }
+}
+
+impl Job<'_> {
+    /// As [`Pool::map_reduce`].
+    ///
+    /// # Errors
+    /// As [`Pool::map`].
+    pub fn map_reduce<A, F, R>(self, args: A, f: F, fold: impl Fn(R, R) -> R) -> Result<Option<R>>
+    where
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        R: Pod,
+    {
+        Ok(self.map(args, f)?.reduce(fold))
+    }
+}
+
+impl Pool {
+    /// Runs `f` once for each chunk and folds the results by a fixed tree over the chunks' numbers,
+    /// so that the value has the same bits for any number of workers. `None` for no chunks.
+    ///
+    /// `fold` runs in the caller and may capture.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn map_reduce<A, F, R>(&self, args: A, f: F, fold: impl Fn(R, R) -> R) -> Result<Option<R>>
+    where
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        R: Pod,
+    {
+        self.job().map_reduce(args, f, fold)
     }
 }
 

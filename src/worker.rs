@@ -4,6 +4,7 @@
 //! caller. What differs is behind [`SegmentSource`]. Each step leaves a state that another worker
 //! can continue from; the steps W1 to W6 are those of `control.md`.
 
+use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
@@ -22,6 +23,7 @@ use crate::layout::{
     ArgDesc, ArgKind, BUSY, Current, Dispatch, JobDesc, JobLine, KEEP_GOING, PANIC, RETURNED,
     SLEEPING, SPINNING, Tally,
 };
+use crate::mutant::{self, Mutant};
 use crate::panics::set_in_kernel;
 use crate::protocol::{self, Owner, State, Word};
 use crate::segment::Segment;
@@ -47,6 +49,8 @@ pub(crate) struct Worker<S> {
     /// The slot that had the last turn.
     last: usize,
     mail_seen: u64,
+    /// Chunks that it may still run before it makes room for a successor.
+    left: Cell<u64>,
 }
 
 /// A job as this worker knows it: description, mappings, and where it is in the chunks.
@@ -64,8 +68,11 @@ struct Task {
     /// Keeps the mappings above alive.
     segments: Vec<Arc<Segment>>,
     cursor: Cursor,
-    /// Nothing was free when `rescan` was this.
-    exhausted: Option<u64>,
+    /// The job's `rescan` from before the cursor's first look: it differs once recovery has freed
+    /// a chunk that this cursor may have passed.
+    rescan: u64,
+    /// The cursor found nothing more to claim.
+    exhausted: bool,
 }
 
 // SAFETY: the pointers lead into mappings that `segments` keeps alive and that belong to the
@@ -93,7 +100,8 @@ impl Task {
             journal_base: ptr::null_mut(),
             segments: Vec::new(),
             cursor: Cursor::default(),
-            exhausted: None,
+            rescan: 0,
+            exhausted: false,
         })
     }
 
@@ -120,6 +128,16 @@ impl Task {
         let head = self.desc.head;
         self.segments.clear();
         self.bases = [ptr::null_mut(); MAX_ARGS];
+        // The words first: what goes wrong after them can be told to a job that others are in.
+        self.words = ptr::null();
+        self.words = if head.words == 0 {
+            if head.chunks > INLINE_WORDS as u64 {
+                return Err("the job's chunk words do not fit its slot".into());
+            }
+            control.inline_words(self.slot).as_ptr()
+        } else {
+            self.map(source, head.words, head.chunks.checked_mul(8))?.cast_const().cast()
+        };
         self.entry = KernelEntry::at(head.entry);
         if self.entry.is_none() {
             return Err("the job names a place in the executable where no kernel is".into());
@@ -134,14 +152,6 @@ impl Task {
                 self.bases[i] = self.map(source, arg.segment, end)?;
             }
         }
-        self.words = if head.words == 0 {
-            if head.chunks > INLINE_WORDS as u64 {
-                return Err("the job's chunk words do not fit its slot".into());
-            }
-            control.inline_words(self.slot).as_ptr()
-        } else {
-            self.map(source, head.words, head.chunks.checked_mul(8))?.cast_const().cast()
-        };
         self.results = if head.results == 0 {
             control.inline_result(self.slot)
         } else {
@@ -202,7 +212,9 @@ impl Task {
 impl<S: SegmentSource> Worker<S> {
     pub(crate) fn new(control: Control, index: usize, incarnation: u32, source: S) -> Worker<S> {
         let seed = control.header().seed.load(Ordering::Relaxed);
+        let most = control.header().max_chunks.load(Ordering::Relaxed);
         Worker {
+            left: Cell::new(if most == 0 { u64::MAX } else { most }),
             index,
             owner: Owner { worker: index as u32, incarnation },
             ctx: Ctx::new(seed, index, incarnation),
@@ -214,11 +226,48 @@ impl<S: SegmentSource> Worker<S> {
         }
     }
 
-    /// Works until the pool shuts down.
+    /// Runs the pool's initializer, if it has one; the text says how it failed.
+    pub(crate) fn initialize(&mut self) -> Result<(), String> {
+        let header = self.control.header();
+        let offset = header.initializer.load(Ordering::Acquire);
+        if offset == 0 {
+            return Ok(());
+        }
+        let entry = KernelEntry::at(offset as i64)
+            .ok_or("the initializer is at no place of this executable")?;
+        // As a job of one chunk with one argument: the parameter.
+        let mut desc = JobDesc::zeroed();
+        desc.head.args = 1;
+        desc.args[0].kind = ArgKind::Param as u64;
+        desc.args[0].rows = header.initializer_bytes.load(Ordering::Relaxed);
+        for (to, from) in desc.params.iter_mut().zip(&header.initializer_param) {
+            *to = from.load(Ordering::Relaxed);
+        }
+        let bases = [ptr::null_mut(); MAX_ARGS];
+        let mut call = Call {
+            desc: &desc,
+            bases: &bases,
+            chunk: 0,
+            result: ptr::null_mut(),
+            ctx: &mut self.ctx,
+        };
+        set_in_kernel(true);
+        // SAFETY: the builder stored an entry for one `Param` and no result, and the parameter
+        // that belongs to it; it needs no memory of a job.
+        let outcome = unsafe { entry.run(&mut call) };
+        set_in_kernel(false);
+        match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Returned(text) => Err(format!("its initializer failed: {text}")),
+            Outcome::Panicked(text) => Err(format!("its initializer panicked: {text}")),
+        }
+    }
+
+    /// Works until the pool shuts down, or until it has run its number of chunks.
     pub(crate) fn run(&mut self) {
         loop {
             let dispatch = &self.control.header().dispatch;
-            if dispatch.shutdown.load(Ordering::SeqCst) != 0 {
+            if dispatch.shutdown.load(Ordering::SeqCst) != 0 || self.left.get() == 0 {
                 return;
             }
             let seq = dispatch.work_seq.load(Ordering::SeqCst);
@@ -234,7 +283,7 @@ impl<S: SegmentSource> Worker<S> {
         loop {
             let dispatch = &self.control.header().dispatch;
             let live = dispatch.live.load(Ordering::SeqCst);
-            if live == 0 || dispatch.shutdown.load(Ordering::Relaxed) != 0 {
+            if live == 0 || dispatch.shutdown.load(Ordering::Relaxed) != 0 || self.left.get() == 0 {
                 return any;
             }
             if live.count_ones() > 1 {
@@ -275,31 +324,41 @@ impl<S: SegmentSource> Worker<S> {
     fn enter(&mut self, task: &mut Task, epoch: u64) -> bool {
         let line = self.control.job(task.slot);
         if task.epoch == epoch {
-            let Some(seen) = task.exhausted else { return true };
+            if !task.exhausted {
+                return true;
+            }
             let rescan = line.rescan.load(Ordering::SeqCst);
-            if rescan == seen {
+            if rescan == task.rescan {
                 return false;
             }
+            task.rescan = rescan;
             task.cursor.rescan();
-            task.exhausted = None;
+            task.exhausted = false;
             return true;
         }
         if !self.control.read_desc(task.slot, epoch, &mut task.desc) {
             return false;
         }
+        let rescan = line.rescan.load(Ordering::SeqCst);
         let journal = self.control.worker(self.index).standing.journal.load(Ordering::Acquire);
         if let Err(text) = task.attach(&self.control, &mut self.source, journal) {
             if line.live.load(Ordering::SeqCst) == epoch {
                 report(&self.control, self.index, (task.slot, epoch), 0, RETURNED, &text);
                 line.stop.fetch_max(epoch, Ordering::SeqCst);
-                self.control.complete(task.slot, epoch);
+                // Others may be in its chunks: then the last of them ends it. Without words to
+                // look at, the caller who waits finds out.
+                if !task.words.is_null() && is_over(&self.control, task.slot, epoch, task.words()) {
+                    self.control.complete(task.slot, epoch);
+                }
             }
             task.epoch = epoch;
-            task.exhausted = Some(line.rescan.load(Ordering::SeqCst));
+            task.rescan = rescan;
+            task.exhausted = true;
             return false;
         }
         task.epoch = epoch;
-        task.exhausted = None;
+        task.rescan = rescan;
+        task.exhausted = false;
         let workers = self.control.workers();
         task.cursor = Cursor::new(task.desc.head.chunks, self.index, workers);
         task.cursor.open(self.control.tally(task.slot, self.index), epoch);
@@ -318,14 +377,15 @@ impl<S: SegmentSource> Worker<S> {
             task,
             owner: self.owner,
             index: self.index,
+            left: &self.left,
         };
         set_in_kernel(true);
         let (ran, finished) = turn.run(&mut cursor, &mut self.ctx);
         set_in_kernel(false);
         if finished {
-            let rescan = turn.leave();
-            task.exhausted = Some(rescan);
+            turn.leave();
         }
+        task.exhausted = finished;
         task.cursor = cursor;
         ran
     }
@@ -366,7 +426,7 @@ impl<S: SegmentSource> Worker<S> {
             if self.control.job(task.slot).live.load(Ordering::Acquire) != task.epoch {
                 task.segments.clear();
                 task.epoch = 0;
-                task.exhausted = None;
+                task.exhausted = false;
             }
         }
     }
@@ -383,6 +443,7 @@ struct Turn<'a> {
     task: &'a Task,
     owner: Owner,
     index: usize,
+    left: &'a Cell<u64>,
 }
 
 impl Turn<'_> {
@@ -400,11 +461,15 @@ impl Turn<'_> {
         {
             if ran && self.dispatch.live.load(Ordering::Relaxed) != alone
                 || self.dispatch.shutdown.load(Ordering::Relaxed) != 0
+                || self.left.get() == 0
             {
                 return (ran, false);
             }
             match self.attempt(cursor, ctx, chunk) {
-                Attempt::Ran => ran = true,
+                Attempt::Ran => {
+                    ran = true;
+                    self.left.set(self.left.get() - 1);
+                }
                 Attempt::Taken => {}
                 Attempt::Stopped => break,
             }
@@ -428,22 +493,33 @@ impl Turn<'_> {
             return Attempt::Stopped;
         }
         cursor.claimed(self.control, task.slot, epoch, chunk, self.tally);
-        let journaled = task.journal != 0;
+        let journaled = task.journal != 0 && !mutant::on(Mutant::NoJournal);
         if journaled {
+            if mutant::on(Mutant::ArmBeforeSave) {
+                self.current.armed.store(1, Ordering::Release);
+            }
             task.save(chunk);
             compiler_fence(Ordering::SeqCst);
             self.current.armed.store(1, Ordering::Release);
             compiler_fence(Ordering::SeqCst);
         }
         ctx.enter(task.desc.head.stream, chunk, task.desc.head.chunks);
+        if mutant::on(Mutant::DoneBeforeData) {
+            protocol::publish(word, owner, epoch, State::Done);
+        }
         let outcome = run_kernel(task, chunk, ctx);
         compiler_fence(Ordering::SeqCst);
         match outcome {
             Outcome::Done => {
+                if mutant::on(Mutant::DisarmBeforeDone) {
+                    self.current.armed.store(0, Ordering::Release);
+                }
                 protocol::publish(word, owner, epoch, State::Done);
                 compiler_fence(Ordering::SeqCst);
-                if journaled {
+                if journaled && !mutant::on(Mutant::NeverDisarm) {
                     self.current.armed.store(0, Ordering::Release);
+                    // What the next chunk writes into `current` must not come before it.
+                    compiler_fence(Ordering::SeqCst);
                 }
             }
             Outcome::Returned(text) => self.fail(chunk, RETURNED, &text),
@@ -453,6 +529,7 @@ impl Turn<'_> {
         let finished = &self.current.finished;
         finished.store(finished.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         cursor.over(self.tally);
+        self.control.tell_watchers(self.line);
         Attempt::Ran
     }
 
@@ -474,13 +551,11 @@ impl Turn<'_> {
     }
 
     /// Nothing is free for this worker: the one that sees the job at its end says so.
-    fn leave(&self) -> u64 {
-        let rescan = self.line.rescan.load(Ordering::SeqCst);
+    fn leave(&self) {
         fence(Ordering::SeqCst);
         if is_over(self.control, self.task.slot, self.task.epoch, self.words) {
             self.control.complete(self.task.slot, self.task.epoch);
         }
-        rescan
     }
 }
 

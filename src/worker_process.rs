@@ -158,6 +158,9 @@ fn serve(marker: &Marker) -> bool {
     crate::panics::install_hook();
     let source = Mailbox { socket, segments: HashMap::new(), cleanup };
     let mut worker = Worker::new(control.clone(), marker.worker, marker.incarnation, source);
+    if let Err(text) = worker.initialize() {
+        return refuse(&text);
+    }
     standing.pid.store(std::process::id().into(), Ordering::Relaxed);
     standing.pu.store(process::current_pu() as u64, Ordering::Relaxed);
     standing.ready.store(u64::from(marker.incarnation) + 1, Ordering::Release);

@@ -1,4 +1,4 @@
-//! `pinpool topo` and `pinpool segments`: what they print.
+//! `pinpool topo`, `doctor` and `segments`: what they print.
 
 #![cfg(feature = "cli")]
 
@@ -67,4 +67,20 @@ fn another_machines_files_that_are_not_there_are_an_error() {
 fn segments_without_an_action_is_wrong_use() {
     assert_eq!(run(&["segments"]).code(), 2);
     assert_eq!(run(&["segments", "list"]).code(), 0);
+}
+
+#[test]
+fn the_doctor_says_what_why_and_how_to_mend_it() {
+    let own = run(&["doctor", "--json"]);
+    let findings: Value = serde_json::from_str(&own.stdout).unwrap();
+    let mut problems = false;
+    for finding in findings.as_array().unwrap() {
+        for key in ["severity", "what", "why", "mend"] {
+            assert!(!finding[key].as_str().unwrap().is_empty(), "{finding}");
+        }
+        problems |= finding["severity"] == "problem";
+    }
+    assert_eq!(own.code(), i32::from(problems));
+    assert_eq!(run(&["doctor", "--synthetic", "core:2"]).code(), 0);
+    assert_eq!(run(&["doctor", "--synthetic", "nonsense"]).code(), 2);
 }

@@ -16,7 +16,7 @@ fn examine(root: &Path) -> Vec<Finding> {
 #[test]
 fn a_sound_machine_gets_no_finding() {
     assert_eq!(doctor(&Topology::synthetic("package:1 core:4 pu:1").unwrap()), []);
-    let dir = fixtures::c().write();
+    let dir = fixtures::small().write();
     put(dir.path(), "sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never");
     put(dir.path(), "proc/sys/vm/overcommit_memory", "0");
     put(dir.path(), "proc/self/limits", "Max open files            65536    65536    files");
@@ -79,7 +79,7 @@ fn each_sickness_is_found_and_has_a_cure() {
         ("proc/cpuinfo", "flags\t\t: fpu hypervisor avx2", "virtual machine"),
     ];
     for (path, text, said) in sick {
-        let dir = fixtures::c().write();
+        let dir = fixtures::small().write();
         put(dir.path(), path, text);
         let findings = examine(dir.path());
         assert_eq!(findings.len(), 1, "{path}: {findings:?}");
@@ -106,7 +106,7 @@ fn a_mask_and_a_quota_are_explained_and_the_worst_comes_first() {
 
 #[test]
 fn powersave_is_no_sickness_where_the_hardware_chooses() {
-    let dir = fixtures::c().write();
+    let dir = fixtures::small().write();
     let cpufreq = "sys/devices/system/cpu/cpu3/cpufreq";
     put(dir.path(), &format!("{cpufreq}/scaling_governor"), "powersave");
     put(dir.path(), &format!("{cpufreq}/scaling_driver"), "intel_pstate");
@@ -117,5 +117,25 @@ fn powersave_is_no_sickness_where_the_hardware_chooses() {
 fn this_machine_can_be_examined() {
     for finding in doctor(&Topology::current().unwrap()) {
         assert!(!finding.mend.is_empty(), "{finding}");
+    }
+}
+
+#[test]
+fn a_limit_on_memory_is_found_in_either_version_of_cgroups() {
+    for (group, mount, file) in [
+        ("0::/job", "9 1 0:9 / /cg rw - cgroup2 cgroup rw", "cg/job/memory.max"),
+        ("4:memory:/job", "9 1 0:9 / /cg rw - cgroup cgroup rw,memory", "cg/memory.limit_in_bytes"),
+    ] {
+        let dir = fixtures::small().write();
+        put(dir.path(), "proc/meminfo", "MemTotal:       16777216 kB");
+        put(dir.path(), "proc/self/cgroup", group);
+        put(dir.path(), "proc/self/mountinfo", mount);
+        assert_eq!(examine(dir.path()), []);
+        put(dir.path(), file, "9223372036854771712");
+        assert_eq!(examine(dir.path()), []);
+        put(dir.path(), file, "2147483648");
+        let findings = examine(dir.path());
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].what.contains("2048 MiB of 16384 MiB"), "{}", findings[0]);
     }
 }

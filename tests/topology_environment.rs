@@ -210,7 +210,7 @@ fn numbers_of_workers_that_no_pool_has_are_refused_with_advice() {
         let options = PlacementOptions { workers: Some(asked), ..Default::default() };
         let error = plan(&b(), &options).unwrap_err();
         assert_eq!(error, PlacementError::Workers { asked });
-        assert!(error.to_string().contains("1 to 4096"));
+        assert!(error.to_string().contains(&format!("1 to {WORKERS_LIMIT}")));
     }
 }
 

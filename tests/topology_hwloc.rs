@@ -32,13 +32,26 @@ fn ours(topology: &Topology) -> Facts {
     }
 }
 
-fn hwloc(root: Option<&Path>) -> Facts {
+/// Where hwloc looks.
+enum From<'p> {
+    Here,
+    Files(&'p Path),
+    Synthetic(&'p str),
+}
+
+fn hwloc(from: &From<'_>) -> Facts {
     let mut command = Command::new("lstopo-no-graphics");
     command.args(["--of", "xml", "--no-io"]);
     command.env_remove("HWLOC_XMLFILE").env_remove("HWLOC_SYNTHETIC");
-    if let Some(root) = root {
-        command.env("HWLOC_FSROOT", root).env("HWLOC_COMPONENTS", "linux,stop");
-        command.env("HWLOC_THISSYSTEM", "0");
+    match from {
+        From::Here => {}
+        From::Files(root) => {
+            command.env("HWLOC_FSROOT", root).env("HWLOC_COMPONENTS", "linux,stop");
+            command.env("HWLOC_THISSYSTEM", "0");
+        }
+        From::Synthetic(text) => {
+            command.args(["-i", text]);
+        }
     }
     let done = command.output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -155,7 +168,7 @@ fn random(dice: &mut Dice) -> Made {
 #[test]
 #[ignore = "needs hwloc's lstopo-no-graphics"]
 fn this_machine_is_what_hwloc_says() {
-    assert_eq!(ours(&Topology::current().unwrap()), hwloc(None));
+    assert_eq!(ours(&Topology::current().unwrap()), hwloc(&From::Here));
 }
 
 #[test]
@@ -167,6 +180,26 @@ fn made_machines_are_what_hwloc_says() {
         let dir = made.write();
         write_masks(&dir.path().join("sys"));
         let topology = Topology::read(dir.path()).unwrap();
-        assert_eq!(ours(&topology), hwloc(Some(dir.path())), "machine {number}");
+        assert_eq!(ours(&topology), hwloc(&From::Files(dir.path())), "machine {number}");
+    }
+}
+
+#[test]
+#[ignore = "needs hwloc's lstopo-no-graphics"]
+fn synthetic_machines_are_what_hwloc_builds() {
+    for text in [
+        "package:2 core:64 pu:2",
+        "package:2 [numa] l3:4 core:2 pu:2",
+        "pack:2 numa:2 l3:2(size=32MiB) l2:2 core:2 pu:1",
+        "package:1 die:2 numa:1 l3:2 core:3 1",
+        "group:2 numa:2 core:2 pu:2(indexes=0,8,1,9,2,10,3,11,4,12,5,13,6,14,7,15)",
+        "l3:2 l1i:1 l1d:1 core:2 pu:2",
+        "package:2 numa:2(indexes=3,0,2,1) core:2 pu:2",
+        "2 4 2 2",
+        "2 2 2 2 2 2",
+        "numa:2 package:2 l3:2 core:2 pu:1",
+    ] {
+        let topology = Topology::synthetic(text).unwrap();
+        assert_eq!(ours(&topology), hwloc(&From::Synthetic(text)), "{text}");
     }
 }

@@ -270,3 +270,37 @@ fn links_out_of_a_snapshot_and_pipes_in_it_are_no_files() {
     .unwrap();
     assert_eq!(Topology::read(dir.path()).unwrap().online().len(), 8);
 }
+
+#[test]
+fn a_synthetic_machine_may_have_several_memories_and_bare_numbers() {
+    let text = "pack:2 [numa(memory=1GB)] [numa(memory=2GB)] core:2 pu:2";
+    let topology = Topology::synthetic(text).unwrap();
+    let nodes: Vec<_> = topology
+        .numa_nodes()
+        .iter()
+        .map(|n| (n.id, n.pus.len(), n.memory_bytes.unwrap()))
+        .collect();
+    let (small, large) = (1_000_000_000, 2_000_000_000);
+    assert_eq!(nodes, [(0, 4, small), (1, 0, large), (2, 4, small), (3, 0, large)]);
+    assert_eq!(Topology::synthetic("core:3").unwrap().usable_cores().len(), 3);
+    assert_eq!(Topology::synthetic("4").unwrap().usable_cores().len(), 4);
+    for bad in [
+        "",
+        "core",
+        "core:0",
+        "pu:2 core:2",
+        "core:2 core:2",
+        "2 core:2",
+        "package:2 2 2",
+        "[core]",
+        "1 1 1 1 1 1 1",
+        "core:70000",
+        "core:4096 pu:4096",
+        "pu:2(indexes=0,0)",
+        "pu:2(indexes=0",
+        "x:2",
+        "l9:2",
+    ] {
+        assert!(Topology::synthetic(bad).is_err(), "{bad}");
+    }
+}

@@ -28,6 +28,8 @@ pub(super) enum Command {
     Compare(CompareArgs),
     /// Print packages, NUMA nodes, cores and PUs, and where workers would go.
     Topo(TopoArgs),
+    /// Say what on this machine will hurt a pool, why, and how to mend it.
+    Doctor(DoctorArgs),
     /// List or remove named shared-memory segments.
     Segments {
         #[command(subcommand)]
@@ -166,8 +168,9 @@ pub(super) struct CompareArgs {
     pub(super) place: PlaceArgs,
 }
 
+/// Which machine is looked at.
 #[derive(Debug, Args)]
-pub(super) struct TopoArgs {
+pub(super) struct MachineArgs {
     /// Read another machine's /sys and /proc from under this directory.
     #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
     pub(super) root: Option<PathBuf>,
@@ -175,6 +178,12 @@ pub(super) struct TopoArgs {
     /// Take a machine made up in words instead, such as "package:2 core:4 pu:2".
     #[arg(long, value_name = "TEXT")]
     pub(super) synthetic: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopoArgs {
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
 
     /// Print the dump as one JSON object; with a placement option it holds the plan.
     #[arg(long, conflicts_with = "svg")]
@@ -186,6 +195,16 @@ pub(super) struct TopoArgs {
 
     #[command(flatten)]
     pub(super) place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
+
+    /// Print the findings as one JSON array.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

@@ -6,6 +6,7 @@
 mod args;
 mod compare;
 mod data;
+mod doctor;
 mod exit;
 mod factor;
 mod failure;
@@ -43,6 +44,7 @@ fn dispatch(command: Command) -> Exit {
     let done = match command {
         Command::Factor { numbers } => return factor::run(&numbers),
         Command::Topo(args) => topo::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Segments { action } => segments::run(action),
         Command::Run(args) => run::run(&args),
         Command::Compare(args) => compare::run(&args),

@@ -9,17 +9,12 @@ use std::path::Path;
 use pinpool::placement::plan;
 use pinpool::topology::Topology;
 
-use super::args::TopoArgs;
+use super::args::{MachineArgs, TopoArgs};
 use super::exit::Exit;
 use super::failure::Failure;
 
 pub(super) fn run(args: &TopoArgs) -> Result<Exit, Failure> {
-    let (topology, own) = match (&args.synthetic, args.root.as_deref()) {
-        (Some(text), _) => (Topology::synthetic(text).map_err(Failure::Synthetic)?, false),
-        (None, None) => (Topology::current()?, true),
-        (None, Some(root)) if root == Path::new("/") => (Topology::current()?, true),
-        (None, Some(root)) => (Topology::read(root)?, false),
-    };
+    let (topology, own) = args.machine.read()?;
     // The environment speaks of the machine that we run on.
     let options = if own { args.place.resolve()? } else { args.place.options() };
     let text = if args.json {
@@ -41,4 +36,16 @@ pub(super) fn run(args: &TopoArgs) -> Result<Exit, Failure> {
     let newline = if text.ends_with('\n') { "" } else { "\n" };
     write!(out, "{text}{newline}").and_then(|()| out.flush()).map_err(Failure::Stdout)?;
     Ok(Exit::Done)
+}
+
+impl MachineArgs {
+    /// The machine, and whether it is the one that we run on.
+    pub(super) fn read(&self) -> Result<(Topology, bool), Failure> {
+        Ok(match (&self.synthetic, self.root.as_deref()) {
+            (Some(text), _) => (Topology::synthetic(text).map_err(Failure::Synthetic)?, false),
+            (None, None) => (Topology::current()?, true),
+            (None, Some(root)) if root == Path::new("/") => (Topology::current()?, true),
+            (None, Some(root)) => (Topology::read(root)?, false),
+        })
+    }
 }

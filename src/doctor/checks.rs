@@ -6,7 +6,7 @@
 
 use super::Severity::{Note, Problem, Warning};
 use super::{Check, Finding, Patient, Severity};
-use crate::topology::PuSet;
+use crate::topology::{PuSet, memory_limit};
 
 /// All of them; the order is that of findings of one severity.
 pub(super) const CHECKS: &[Check] = &[
@@ -16,6 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
     file_size,
     address_space,
     overcommit,
+    memory,
     quota,
     shared_siblings,
     siblings,
@@ -148,6 +149,20 @@ fn overcommit(patient: &Patient<'_>) -> Option<Finding> {
         "the kernel refuses to overcommit memory (vm.overcommit_memory=2)",
         why,
         "sysctl vm.overcommit_memory=0, or raise vm.overcommit_ratio",
+    )
+}
+
+fn memory(patient: &Patient<'_>) -> Option<Finding> {
+    let (limit, file) = memory_limit(patient.files.as_ref()?)?;
+    let total = patient.memory("MemTotal")?;
+    if limit >= total {
+        return None;
+    }
+    found(
+        Warning,
+        format!("a cgroup limits memory to {} of {} ({file})", mib(limit), mib(total)),
+        "arrays in shared memory count against it as they are touched; past it the kernel kills a worker, again and again",
+        "raise it (docker run --memory, sbatch --mem), or keep arrays in files",
     )
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytemuck::Pod;
 use rustix::thread::{Timespec, futex};
 
 use super::jobs::Jobs;
@@ -14,8 +15,10 @@ use super::output::Output;
 use super::supervisor::{Supervisor, Watch};
 use super::table::{Local, Table};
 use super::{Crew, Pool, Threads, shut_down};
-use crate::config::START_TIMEOUT_MS;
+use crate::config::{CANCEL_GRACE_MS, MAX_PARAM_BYTES, START_TIMEOUT_MS};
 use crate::control::Control;
+use crate::ctx::Ctx;
+use crate::entry::{Entry, Initialize, KernelEntry};
 use crate::error::{Result, StartError};
 use crate::layout::Layout;
 use crate::placement::{Bind, PlacementOptions, Places, Plan, bind, plan};
@@ -82,6 +85,17 @@ pub struct PoolBuilder {
     backend: Backend,
     seed: u64,
     env: Vec<(OsString, OsString)>,
+    name: Option<String>,
+    initializer: Option<Initializer>,
+    max_chunks: Option<u64>,
+    cancel_grace: Option<Duration>,
+}
+
+/// A function for each new worker, and its parameter's bytes.
+#[derive(Debug, Clone)]
+struct Initializer {
+    entry: &'static KernelEntry,
+    param: Vec<u8>,
 }
 
 impl PoolBuilder {
@@ -148,6 +162,59 @@ impl PoolBuilder {
         self
     }
 
+    /// A function that each worker runs once before its first chunk, also when it was started
+    /// anew after a death; `param` is given to it, `()` for nothing.
+    ///
+    /// It is the place to set up what a worker keeps in its own memory: statics, thread-locals,
+    /// a library that wants to be initialized. If it panics, [`build`](Self::build) fails with
+    /// its message. Whatever it makes of [`Ctx::rng`] is the same in every worker.
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use pinpool::{Param, Pool};
+    ///
+    /// static TABLE: OnceLock<Vec<u32>> = OnceLock::new();
+    ///
+    /// let pool = Pool::builder()
+    ///     .workers(2)
+    ///     .oversubscribe(true)
+    ///     .initializer(100u32, |n, _| TABLE.set((0..n).map(|i| i * i).collect()).unwrap())
+    ///     .build()?;
+    /// assert_eq!(pool.call(Param(7usize), |i, _| TABLE.get().unwrap()[i])?, 49);
+    /// # Ok::<(), pinpool::Error>(())
+    /// ```
+    pub fn initializer<P, F>(mut self, param: P, f: F) -> PoolBuilder
+    where
+        P: Pod,
+        F: for<'w> Fn(P, &mut Ctx) + Copy + 'static,
+    {
+        super::job::captures_nothing(&f);
+        let entry = Initialize::<P, F>::ENTRY;
+        let param = bytemuck::bytes_of(&param).to_vec();
+        self.initializer = Some(Initializer { entry, param });
+        self
+    }
+
+    /// Replaces a worker process by a new one after `n` chunks, between two chunks: for foreign
+    /// code that leaks. Python's `maxtasksperchild`. Needs worker processes.
+    pub fn max_chunks_per_worker(mut self, n: u64) -> PoolBuilder {
+        self.max_chunks = Some(n.max(1));
+        self
+    }
+
+    /// How long a chunk of a [cancelled](crate::Pending::cancel) job may go on before its worker
+    /// is killed; two seconds unless said here.
+    pub fn cancel_grace(mut self, grace: Duration) -> PoolBuilder {
+        self.cancel_grace = Some(grace);
+        self
+    }
+
+    /// What the workers are called in lists of processes: `NAME worker 3`; default `pinpool`.
+    pub fn name(mut self, name: impl Into<String>) -> PoolBuilder {
+        self.name = Some(name.into());
+        self
+    }
+
     /// Starts the pool; returns when every worker is bound and ready.
     ///
     /// # Errors
@@ -162,6 +229,10 @@ impl PoolBuilder {
         if self.backend == Backend::Processes && !Image::own().is_executable {
             return Err(StartError::NotInExecutable.into());
         }
+        if self.max_chunks.is_some() && self.backend != Backend::Processes {
+            let (what, backend) = ("max_chunks_per_worker", self.backend.name());
+            return Err(StartError::NeedsProcesses { what, backend }.into());
+        }
         forks::watch();
         crate::panics::install_hook();
         // What earlier pools of this user left behind; a failure is no reason not to start.
@@ -175,14 +246,18 @@ impl PoolBuilder {
         let control = Control::create(Arc::clone(&segment), layout, id);
         control.header().seed.store(self.seed, Ordering::Relaxed);
         control.header().isa.store(isa_number(), Ordering::Relaxed);
+        control.header().max_chunks.store(self.max_chunks.unwrap_or(0), Ordering::Relaxed);
+        self.store_initializer(&control)?;
         let table = Table::new(control.clone());
         let caller_has_core = process::allowed_pus() > workers;
         let jobs = Arc::new(Jobs::new(control.clone(), Arc::clone(&table), caller_has_core));
         let crew = match self.backend {
             Backend::Processes => self.start_processes(&control, segment, &jobs, table, &plan)?,
-            Backend::Threads => start_threads(&control, &table, &plan)?,
+            Backend::Threads => self.start_threads(&control, &table, &plan)?,
             Backend::Serial => {
-                let worker = Worker::new(control.clone(), 0, 0, Local(table));
+                let mut worker = Worker::new(control.clone(), 0, 0, Local(table));
+                let failed = |reason| StartError::Worker { worker: 0, reason };
+                worker.initialize().map_err(failed)?;
                 say_ready(&control, 0);
                 Crew::Serial(Box::new(Mutex::new(worker)))
             }
@@ -193,10 +268,29 @@ impl PoolBuilder {
             control,
             plan,
             backend: self.backend,
+            cancel_grace: self.cancel_grace.unwrap_or(Duration::from_millis(CANCEL_GRACE_MS)),
             seed: self.seed,
             next_stream: AtomicU64::new(0),
             forks: forks::generation(),
         })
+    }
+
+    fn store_initializer(&self, control: &Control) -> std::result::Result<(), StartError> {
+        let Some(Initializer { entry, param }) = &self.initializer else { return Ok(()) };
+        if param.len() > MAX_PARAM_BYTES {
+            return Err(StartError::InitializerParam { bytes: param.len() });
+        }
+        let foreign = || StartError::ForeignInitializer { kernel: entry.name() };
+        let offset = entry.offset().ok_or_else(foreign)?;
+        let header = control.header();
+        for (word, bytes) in header.initializer_param.iter().zip(param.chunks(8)) {
+            let mut padded = [0; 8];
+            padded[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(padded), Ordering::Relaxed);
+        }
+        header.initializer_bytes.store(param.len() as u64, Ordering::Relaxed);
+        header.initializer.store(offset as u64, Ordering::Release);
+        Ok(())
     }
 
     fn plan(&self) -> Result<Plan> {
@@ -227,8 +321,10 @@ impl PoolBuilder {
         let places = plan.workers.iter().map(|w| w.pus.clone()).collect();
         let env = self.env.clone();
         let advice = "look at the limits of open files (ulimit -n) and threads (ulimit -u)";
-        let watch = Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, env)
-            .map_err(system("making an eventfd", advice))?;
+        let name = self.name.clone().unwrap_or_else(|| "pinpool".into());
+        let watch =
+            Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, env, name)
+                .map_err(system("making an eventfd", advice))?;
         let watch = Arc::new(watch);
         let output = Output::start().map_err(system("starting the output thread", advice))?;
         let supervisor = Supervisor::start(Arc::clone(&watch), output)
@@ -240,7 +336,42 @@ impl PoolBuilder {
             return Err(error.into());
         }
         watch.built.store(true, Ordering::SeqCst);
-        Ok(Crew::Processes { _supervisor: supervisor })
+        Ok(Crew::Processes { supervisor })
+    }
+
+    fn start_threads(&self, control: &Control, table: &Arc<Table>, plan: &Plan) -> Result<Crew> {
+        let threads = Threads::new(control.clone());
+        let name = self.name.as_deref().unwrap_or("pinpool");
+        let failed = Arc::new(Mutex::new(None));
+        for place in &plan.workers {
+            let (control, table, failed) =
+                (control.clone(), Arc::clone(table), Arc::clone(&failed));
+            let (index, pus) = (place.index, place.pus.clone());
+            let work = move || {
+                if !pus.is_empty()
+                    && let Err(error) = bind::bind_current_thread(&pus)
+                {
+                    let error = StartError::Worker { worker: index, reason: error.to_string() };
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    return control.ring();
+                }
+                let mut worker = Worker::new(control.clone(), index, 0, Local(table));
+                if let Err(reason) = worker.initialize() {
+                    let error = StartError::Worker { worker: index, reason };
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    return control.ring();
+                }
+                say_ready(&control, index);
+                worker.run();
+            };
+            let handle = std::thread::Builder::new()
+                .name(format!("{name}/{index}"))
+                .spawn(work)
+                .map_err(system("starting a worker thread", "look at ulimit -u"))?;
+            threads.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        }
+        await_ready(control, || failed.lock().unwrap_or_else(PoisonError::into_inner).take())?;
+        Ok(Crew::Threads { threads })
     }
 }
 
@@ -260,33 +391,6 @@ fn say_ready(control: &Control, worker: usize) {
     standing.pu.store(process::current_pu() as u64, Ordering::Relaxed);
     standing.ready.store(1, Ordering::Release);
     control.ring();
-}
-
-fn start_threads(control: &Control, table: &Arc<Table>, plan: &Plan) -> Result<Crew> {
-    let mut threads = Threads { control: control.clone(), handles: Vec::new() };
-    let failed = Arc::new(Mutex::new(None));
-    for place in &plan.workers {
-        let (control, table, failed) = (control.clone(), Arc::clone(table), Arc::clone(&failed));
-        let (index, pus) = (place.index, place.pus.clone());
-        let work = move || {
-            if !pus.is_empty()
-                && let Err(error) = bind::bind_current_thread(&pus)
-            {
-                let error = StartError::Worker { worker: index, reason: error.to_string() };
-                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                return control.ring();
-            }
-            say_ready(&control, index);
-            Worker::new(control, index, 0, Local(table)).run();
-        };
-        let handle = std::thread::Builder::new()
-            .name(format!("pinpool/{index}"))
-            .spawn(work)
-            .map_err(system("starting a worker thread", "look at ulimit -u"))?;
-        threads.handles.push(handle);
-    }
-    await_ready(control, || failed.lock().unwrap_or_else(PoisonError::into_inner).take())?;
-    Ok(Crew::Threads { _threads: threads })
 }
 
 /// Waits until every worker has said that it is ready, or one that it is not.

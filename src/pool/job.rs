@@ -3,19 +3,20 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytemuck::Pod;
 use ndarray::Ix1;
 
 use super::Pool;
-use super::jobs::{OnDeath, Submission};
+use super::jobs::{OnDeath, Submission, Ticket};
+use super::running::{Bits, Place, Progress, Running, Value};
 use crate::args::{Args, Description};
 use crate::array::SharedArray;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
 use crate::entry::{Entry, ForEach, KernelEntry, Map, TryMap};
 use crate::error::{ArgsError, Result};
-use crate::segment::Segment;
 
 /// A job that is about to be run, with options of its own.
 #[derive(Debug)]
@@ -24,11 +25,36 @@ pub struct Job<'p> {
     pool: &'p Pool,
     stream: Option<u64>,
     on_death: OnDeath,
+    pub(super) flags: u64,
+    time_limit: Option<Duration>,
+    chunk_timeout: Option<Duration>,
+    hook: Option<Hook<'p>>,
+}
+
+/// Whom the waiting caller tells how far the job is, and how often.
+#[derive(Clone, Copy)]
+struct Hook<'p> {
+    every: Duration,
+    tell: &'p dyn Fn(Progress),
+}
+
+impl std::fmt::Debug for Hook<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hook").field("every", &self.every).finish_non_exhaustive()
+    }
 }
 
 impl<'p> Job<'p> {
     pub(super) fn new(pool: &'p Pool) -> Job<'p> {
-        Job { pool, stream: None, on_death: OnDeath::default() }
+        Job {
+            pool,
+            stream: None,
+            on_death: OnDeath::default(),
+            flags: 0,
+            time_limit: None,
+            chunk_timeout: None,
+            hook: None,
+        }
     }
 
     /// The job number of its random streams, below 2^63; else the order of calls gives it.
@@ -43,6 +69,36 @@ impl<'p> Job<'p> {
         self
     }
 
+    /// Ends the job with [`JobError::Overran`](crate::JobError::Overran) when it takes longer:
+    /// workers that are still in it are killed, and their chunks put back as they were.
+    ///
+    /// Needs worker processes; else the job is refused
+    /// ([`ArgsError::NeedsProcesses`](crate::ArgsError::NeedsProcesses)).
+    pub fn time_limit(mut self, limit: Duration) -> Job<'p> {
+        self.time_limit = Some(limit);
+        self
+    }
+
+    /// Kills a worker that is in one chunk of this job for longer, as if it had crashed there: by
+    /// default the chunk is put back and run again, and after the third time the job ends with
+    /// [`JobError::Died`](crate::JobError::Died); with [`OnDeath::Fail`] after the first.
+    ///
+    /// Needs worker processes, as [`time_limit`](Self::time_limit).
+    pub fn chunk_timeout(mut self, limit: Duration) -> Job<'p> {
+        self.chunk_timeout = Some(limit);
+        self
+    }
+
+    /// Has the waiting caller call `tell` that often, and once when all is done: a progress bar
+    /// is `&|p| bar.set_position(p.done)`.
+    ///
+    /// Chunks are counted where they are computed, and not where results are taken. The serial
+    /// backend computes in the caller, which therefore tells only at the end.
+    pub fn on_progress(mut self, every: Duration, tell: &'p dyn Fn(Progress)) -> Job<'p> {
+        self.hook = Some(Hook { every, tell });
+        self
+    }
+
     /// As [`Pool::map`].
     ///
     /// # Errors
@@ -53,8 +109,8 @@ impl<'p> Job<'p> {
         F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
         R: Pod,
     {
-        captures_nothing(&f);
-        self.run_map::<R>(&args, Map::<A, F, R>::ENTRY)
+        let running = self.start_map(&args, f)?;
+        self.end(running)
     }
 
     /// As [`Pool::try_map`].
@@ -68,8 +124,8 @@ impl<'p> Job<'p> {
         R: Pod,
         E: std::fmt::Display,
     {
-        captures_nothing(&f);
-        self.run_map::<R>(&args, TryMap::<A, F, R, E>::ENTRY)
+        let running = self.start_try_map(&args, f)?;
+        self.end(running)
     }
 
     /// As [`Pool::for_each`].
@@ -81,11 +137,8 @@ impl<'p> Job<'p> {
         A: Args,
         F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
     {
-        captures_nothing(&f);
-        let description = Description::of(&args)?;
-        description.chunks.ok_or(ArgsError::NoChunks)?;
-        self.run(description, ForEach::<A, F>::ENTRY, None, 0)?;
-        Ok(())
+        let running = self.start_for_each(&args, f)?;
+        self.end(running)
     }
 
     /// As [`Pool::call`].
@@ -98,53 +151,113 @@ impl<'p> Job<'p> {
         F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
         R: Pod,
     {
+        let running = self.start_call(&args, f)?;
+        self.end(running)
+    }
+
+    // The `start_` functions publish a job and do not wait. Their callers hold on to `args`, and
+    // to what it borrows, until the job is over: the blocking calls above by waiting, a scope by
+    // its lifetime.
+
+    pub(crate) fn start_map<A, F, R>(&self, args: &A, f: F) -> Result<Running<SharedArray<R, Ix1>>>
+    where
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        R: Pod,
+    {
         captures_nothing(&f);
-        let description = Description::of(&args)?;
+        self.start_slots(args, Map::<A, F, R>::ENTRY)
+    }
+
+    pub(crate) fn start_try_map<A, F, R, E>(
+        &self,
+        args: &A,
+        f: F,
+    ) -> Result<Running<SharedArray<R, Ix1>>>
+    where
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        R: Pod,
+        E: std::fmt::Display,
+    {
+        captures_nothing(&f);
+        self.start_slots(args, TryMap::<A, F, R, E>::ENTRY)
+    }
+
+    pub(crate) fn start_for_each<A, F>(&self, args: &A, f: F) -> Result<Running<()>>
+    where
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+    {
+        captures_nothing(&f);
+        let description = Description::of(args)?;
+        let chunks = description.chunks.ok_or(ArgsError::NoChunks)?;
+        let ticket = self.publish(description, ForEach::<A, F>::ENTRY, None, 0)?;
+        Ok(Running { ticket, chunks, value: Value::Made(()) })
+    }
+
+    pub(crate) fn start_call<A, F, R>(&self, args: &A, f: F) -> Result<Running<R>>
+    where
+        A: Args,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        R: Pod,
+    {
+        captures_nothing(&f);
+        let description = Description::of(args)?;
         let chunks = description.chunks.unwrap_or(1);
         if chunks != 1 {
             return Err(ArgsError::NotACall { chunks }.into());
         }
-        let entry = Map::<A, F, R>::ENTRY;
-        if size_of::<R>() > INLINE_RESULT_BYTES {
-            let results = SharedArray::<R, Ix1>::zeros(1)?;
-            let place = (Arc::clone(results.segment()), results.data_offset());
-            self.run(description, entry, Some(place), size_of::<R>())?;
-            return Ok(results.as_slice()[0]);
+        let (entry, bytes) = (Map::<A, F, R>::ENTRY, size_of::<R>());
+        if bytes > INLINE_RESULT_BYTES {
+            let slot = SharedArray::<R, Ix1>::zeros(1)?;
+            let place = (Arc::clone(slot.segment()), slot.data_offset());
+            let ticket = self.publish(description, entry, Some(place.clone()), bytes)?;
+            return Ok(Running { ticket, chunks, value: Value::Read(Some(place), read_place) });
         }
-        let bits = self.run(description, entry, None, size_of::<R>())?;
-        Ok(bytemuck::pod_read_unaligned(&bytemuck::bytes_of(&bits)[..size_of::<R>()]))
+        let ticket = self.publish(description, entry, None, bytes)?;
+        Ok(Running { ticket, chunks, value: Value::Read(None, read_bits) })
     }
 
-    fn run_map<R: Pod>(
-        self,
+    fn start_slots<R: Pod>(
+        &self,
         args: &impl Args,
         entry: &'static KernelEntry,
-    ) -> Result<SharedArray<R, Ix1>> {
+    ) -> Result<Running<SharedArray<R, Ix1>>> {
         const { assert!(size_of::<R>() > 0, "a kernel without a result is for `for_each`") };
         let description = Description::of(args)?;
         let chunks = description.chunks.ok_or(ArgsError::NoChunks)?;
         let slots =
             usize::try_from(chunks).map_err(|_| ArgsError::TooManyChunks { chunks: MAX_CHUNKS })?;
-        let make = |bytes| self.pool.jobs.results.take(bytes);
-        let results = SharedArray::<R, Ix1>::create(slots, make)?;
+        let results = self.slots::<R>(slots)?;
         let place = (Arc::clone(results.segment()), results.data_offset());
-        self.run(description, entry, Some(place), size_of::<R>())?;
-        Ok(results)
+        let ticket = self.publish(description, entry, Some(place), size_of::<R>())?;
+        Ok(Running { ticket, chunks, value: Value::Made(results) })
     }
 
-    fn run(
-        self,
+    /// Memory for results, of earlier jobs' where there is some.
+    pub(super) fn slots<R: Pod>(&self, slots: usize) -> Result<SharedArray<R, Ix1>> {
+        let make = |bytes| self.pool.jobs.results.take(bytes);
+        Ok(SharedArray::<R, Ix1>::create(slots, make)?)
+    }
+
+    pub(super) fn publish(
+        &self,
         args: Description,
         entry: &'static KernelEntry,
-        results: Option<(Arc<Segment>, usize)>,
+        results: Option<Place>,
         result_bytes: usize,
-    ) -> Result<[u64; INLINE_RESULT_BYTES / 8]> {
+    ) -> Result<Ticket> {
         let pool = self.pool;
         pool.check_alive()?;
         let offset =
             entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
         let stream =
             self.stream.unwrap_or_else(|| pool.next_stream.fetch_add(1, Ordering::Relaxed));
+        let limited = self.time_limit.or(self.chunk_timeout).is_some();
+        if limited {
+            pool.needs_processes("a time limit")?;
+        }
         let ticket = pool.jobs.submit(Submission {
             args,
             entry,
@@ -153,15 +266,45 @@ impl<'p> Job<'p> {
             result_bytes,
             stream,
             on_death: self.on_death,
-            flags: 0,
+            flags: self.flags,
         })?;
-        pool.drive(&ticket);
-        Ok(pool.jobs.finish(&ticket)?)
+        if limited {
+            pool.limit(&ticket, self.time_limit, self.chunk_timeout);
+        }
+        Ok(ticket)
+    }
+
+    /// Waits for the job, telling how far it is, and takes its value.
+    pub(super) fn end<T>(&self, running: Running<T>) -> Result<T> {
+        if let Some(hook) = self.hook {
+            while !self.pool.is_serial() && running.wait_timeout(self.pool, hook.every).is_err() {
+                (hook.tell)(running.progress(self.pool));
+            }
+        }
+        running.wait(self.pool);
+        if let Some(hook) = self.hook {
+            (hook.tell)(running.progress(self.pool));
+        }
+        Ok(running.take(self.pool)?)
     }
 }
 
+/// A result that lies in the job's slot of the control block.
+fn read_bits<R: Pod>(bits: &Bits, _: Option<&Place>) -> R {
+    bytemuck::pod_read_unaligned(&bytemuck::bytes_of(bits)[..size_of::<R>()])
+}
+
+/// A result that is too large for that.
+fn read_place<R: Pod>(_: &Bits, place: Option<&Place>) -> R {
+    let (segment, offset) = place.expect("a large result has a place of its own");
+    let at = segment.base().wrapping_add(*offset).cast::<R>();
+    // SAFETY: the place was made as one slot of type R, aligned, in a mapping that `segment`
+    // keeps alive; the job is over, so that nobody writes it, and any bytes are an `R: Pod`.
+    unsafe { at.read() }
+}
+
 /// Rejects, at compile time, a kernel that captures: it could not be conjured in a worker.
-fn captures_nothing<F>(_: &F) {
+pub(super) fn captures_nothing<F>(_: &F) {
     const {
         assert!(
             size_of::<F>() == 0,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{Timespec, futex};
 
+use super::limits::Limits;
 use super::results::Results;
 use super::table::Table;
 use crate::args::{Description, chunk_bytes};
@@ -23,6 +24,7 @@ use crate::control::{Control, futex_half, load_text};
 use crate::entry::KernelEntry;
 use crate::error::{Death, Error, JobError};
 use crate::layout::{ArgKind, JobDesc, PANIC};
+use crate::mutant::{self, Mutant};
 use crate::protocol::{self, MAX_EPOCH, Owner, State, Word};
 use crate::segment::Segment;
 use crate::worker::{is_over, spin_until};
@@ -41,18 +43,18 @@ pub enum OnDeath {
 
 /// A job in one slot of the control block.
 #[derive(Debug)]
-struct Active {
-    epoch: u64,
+pub(super) struct Active {
+    pub(super) epoch: u64,
     kernel: &'static KernelEntry,
-    desc: Box<JobDesc>,
+    pub(super) desc: Box<JobDesc>,
     segments: Vec<Arc<Segment>>,
     /// `None`: the words lie in the job's slot.
-    words: Option<Arc<Segment>>,
+    pub(super) words: Option<Arc<Segment>>,
     on_death: OnDeath,
     /// Deaths by chunk: of the worker's own doing, and kills.
     deaths: HashMap<u64, (u32, u32)>,
     /// The failure at the lowest chunk that the parent itself knows of.
-    died: Option<(u64, JobError)>,
+    pub(super) died: Option<(u64, JobError)>,
     ended: Arc<Ended>,
 }
 
@@ -70,6 +72,64 @@ pub(crate) struct Ticket {
     ended: Arc<Ended>,
 }
 
+impl Ticket {
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The job was taken out of its slot, and had ended well.
+    pub(crate) fn went_well(&self) -> bool {
+        let state = self.ended.state.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*state, Some(Ok(_)))
+    }
+}
+
+/// The words of a job that somebody follows chunk by chunk.
+///
+/// While there is one, workers say at each chunk's end that there is news of this slot.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    control: Control,
+    slot: usize,
+    chunks: u64,
+    segment: Option<Arc<Segment>>,
+    looks: u32,
+}
+
+impl Watched {
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        words_of(&self.control, self.segment.as_ref(), self.slot, self.chunks)
+    }
+
+    /// What to give to [`sleep`](Self::sleep): read before the words are looked at.
+    pub(crate) fn seen(&self) -> u32 {
+        self.control.job(self.slot).news.load(Ordering::SeqCst)
+    }
+
+    /// Returns when there is news that `seen` does not know of.
+    pub(crate) fn sleep(&self, seen: u32) {
+        let line = self.control.job(self.slot);
+        if spin_until(CALLER_SPIN_NS, self.looks, || line.news.load(Ordering::SeqCst) != seen) {
+            return;
+        }
+        line.sleepers.fetch_add(1, Ordering::SeqCst);
+        // Not for ever: a chunk that ended at the very moment when the watch began is not told.
+        let nap = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        let _ = futex::wait(&line.news, futex::Flags::empty(), seen, Some(&nap));
+        line.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.control.job(self.slot).watchers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// What to submit.
 #[derive(Debug)]
 pub(crate) struct Submission {
@@ -85,8 +145,8 @@ pub(crate) struct Submission {
 }
 
 #[derive(Debug)]
-struct Inner {
-    active: Vec<Option<Active>>,
+pub(super) struct Inner {
+    pub(super) active: Vec<Option<Active>>,
     free: Vec<usize>,
     epoch: u64,
     /// Memory for chunk words that no job uses now.
@@ -96,16 +156,19 @@ struct Inner {
     /// Smaller ones that a job in flight may still use.
     old_journals: Vec<Arc<Segment>>,
     broken: Option<JobError>,
+    /// No more jobs are taken.
+    closed: bool,
 }
 
 /// All jobs of one pool.
 #[derive(Debug)]
 pub(crate) struct Jobs {
-    control: Control,
+    pub(super) control: Control,
     table: Arc<Table>,
     /// Looks between two yields of a waiting caller.
     looks: u32,
     pub(crate) results: Results,
+    pub(super) limits: Limits,
     inner: Mutex<Inner>,
     deaths: AtomicU64,
 }
@@ -117,7 +180,7 @@ pub(crate) struct Recovered {
     pub(crate) chunk: Option<u64>,
 }
 
-fn words_of<'a>(
+pub(super) fn words_of<'a>(
     control: &'a Control,
     words: Option<&'a Arc<Segment>>,
     slot: usize,
@@ -141,14 +204,16 @@ impl Jobs {
             journals: Vec::new(),
             old_journals: Vec::new(),
             broken: None,
+            closed: false,
         };
         let looks =
             if caller_has_core { LOOKS_BETWEEN_YIELDS } else { LOOKS_BETWEEN_YIELDS_SHARED };
         let results = Results::default();
-        Jobs { control, table, looks, results, inner: Mutex::new(inner), deaths: AtomicU64::new(0) }
+        let (inner, limits) = (Mutex::new(inner), Limits::default());
+        Jobs { control, table, looks, results, limits, inner, deaths: AtomicU64::new(0) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -163,6 +228,9 @@ impl Jobs {
         let slot = loop {
             if let Some(error) = &inner.broken {
                 return Err(error.clone().into());
+            }
+            if inner.closed {
+                return Err(JobError::Closed.into());
             }
             if let Some(slot) = inner.free.pop() {
                 break slot;
@@ -329,10 +397,25 @@ impl Jobs {
             // A second at most, whatever happens: no wake-up is trusted with a hang.
             let nap = left.unwrap_or(Duration::MAX).min(Duration::from_secs(1));
             let nap = Timespec { tv_sec: nap.as_secs() as i64, tv_nsec: nap.subsec_nanos().into() };
-            let _ = futex::wait(futex_half(c), futex::Flags::empty(), now as u32, Some(&nap));
+            let woken = futex::wait(futex_half(c), futex::Flags::empty(), now as u32, Some(&nap));
+            if woken == Err(rustix::io::Errno::TIMEDOUT) {
+                self.nudge(slot, epoch);
+            }
         };
         c.waiters.fetch_sub(1, Ordering::SeqCst);
         seen
+    }
+
+    /// Makes up for a worker that is stopped (SIGSTOP, a debugger) or starved just where others
+    /// count on it: between its last chunk and saying that the job is over, or after it was woken
+    /// in another one's stead.
+    fn nudge(&self, slot: usize, epoch: u64) {
+        let inner = self.lock();
+        if let Some(job) = inner.active[slot].as_ref().filter(|a| a.epoch == epoch) {
+            self.check_over(slot, job);
+        }
+        drop(inner);
+        self.control.wake(usize::MAX);
     }
 
     /// The end of a job that is over: what is in its inline result, or its error.
@@ -411,11 +494,16 @@ impl Jobs {
         let inner = self.lock();
         let jobs = inner.active.iter().enumerate();
         jobs.filter_map(|(slot, job)| Some((slot, job.as_ref()?)))
-            .map(|(slot, job)| (self.progress_of(slot, job.epoch), job.desc.head.chunks))
+            .map(|(slot, job)| (self.chunks_over(slot, job.epoch), job.desc.head.chunks))
             .fold((0, 0), |sum, job| (sum.0 + job.0, sum.1 + job.1))
     }
 
-    fn progress_of(&self, slot: usize, epoch: u64) -> u64 {
+    /// Chunks of one job that came to their end; 0 where its slot is another job's by now.
+    pub(crate) fn progress_of(&self, ticket: &Ticket) -> u64 {
+        self.chunks_over(ticket.slot, ticket.epoch)
+    }
+
+    fn chunks_over(&self, slot: usize, epoch: u64) -> u64 {
         (0..self.control.workers())
             .map(|w| {
                 let tally = self.control.tally(slot, w);
@@ -423,6 +511,20 @@ impl Jobs {
                 if tally.epoch.load(Ordering::Acquire) == epoch { over } else { 0 }
             })
             .sum()
+    }
+
+    /// The words of a job, to follow it chunk by chunk; `None` where it is over and gone.
+    pub(crate) fn watch(&self, ticket: &Ticket) -> Option<Watched> {
+        let inner = self.lock();
+        let job = inner.active[ticket.slot].as_ref().filter(|a| a.epoch == ticket.epoch)?;
+        self.control.job(ticket.slot).watchers.fetch_add(1, Ordering::SeqCst);
+        Some(Watched {
+            control: self.control.clone(),
+            slot: ticket.slot,
+            chunks: job.desc.head.chunks,
+            segment: job.words.clone(),
+            looks: self.looks,
+        })
     }
 
     /// Stops a job: chunks in progress come to their end, no others begin.
@@ -443,7 +545,7 @@ impl Jobs {
         }
     }
 
-    fn stop(&self, slot: usize, job: &Active) {
+    pub(super) fn stop(&self, slot: usize, job: &Active) {
         if self.control.job(slot).complete.epoch.load(Ordering::SeqCst) >= job.epoch {
             return;
         }
@@ -455,6 +557,23 @@ impl Jobs {
         let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
         if is_over(&self.control, slot, job.epoch, words) {
             self.control.complete(slot, job.epoch);
+        }
+    }
+
+    /// Takes no more jobs.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    /// Waits for every job that is in flight now.
+    pub(crate) fn wait_all(&self) {
+        let jobs: Vec<_> = {
+            let inner = self.lock();
+            let active = inner.active.iter().enumerate();
+            active.filter_map(|(slot, job)| Some((slot, job.as_ref()?.epoch))).collect()
+        };
+        for (slot, epoch) in jobs {
+            self.await_end(slot, epoch, None);
         }
     }
 
@@ -484,6 +603,10 @@ impl Jobs {
         let journal_id = current.journal.load(Ordering::Relaxed);
         let journals = inner.journals.iter().chain(&inner.old_journals);
         let journal = journals.into_iter().find(|j| j.id() == journal_id).cloned();
+        let mut lost = false;
+        if mutant::on(Mutant::DisarmBeforeRestore) {
+            current.armed.store(0, Ordering::Release);
+        }
         for slot in 0..MAX_JOBS {
             let Some(job) = inner.active[slot].as_ref() else { continue };
             let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
@@ -491,14 +614,27 @@ impl Jobs {
             let mine = words
                 .get(at.1 as usize)
                 .is_some_and(|w| protocol::is_claim_of(w, owner, job.epoch));
-            if armed && at.0 == job.epoch && mine {
-                if let Some(journal) = &journal {
-                    restore(&job.desc, &job.segments, at.1, journal);
-                }
+            if mutant::on(Mutant::FreeBeforeRestore) && mine {
+                protocol::reclaim(&words[at.1 as usize], owner, job.epoch, State::Free);
+            }
+            let unchecked = mutant::on(Mutant::RestoreUnchecked)
+                || mutant::on(Mutant::FreeBeforeDisarmUnchecked);
+            if mutant::on(Mutant::NoRestore) {
+                continue;
+            }
+            if armed && at.0 == job.epoch && (mine || unchecked) {
+                let old = journal.as_deref();
+                lost = !old.is_some_and(|j| restore(&job.desc, &job.segments, at.1, j));
                 compiler_fence(Ordering::SeqCst);
             }
         }
         // R3
+        if mutant::on(Mutant::FreeBeforeDisarmUnchecked) {
+            for job in inner.active.iter().flatten() {
+                let words = words_of(&self.control, job.words.as_ref(), 0, job.desc.head.chunks);
+                protocol::reclaim(&words[at.1 as usize], owner, job.epoch, State::Free);
+            }
+        }
         current.armed.store(0, Ordering::Release);
         compiler_fence(Ordering::SeqCst);
         for slot in 0..MAX_JOBS {
@@ -512,7 +648,12 @@ impl Jobs {
                     continue;
                 }
                 recovered.chunk = Some(chunk);
-                let fatal = count_death(job, chunk, worker, pid, death, note);
+                let note =
+                    if lost { "and its journal is damaged: the chunk is lost" } else { note };
+                // A job that is over but for this chunk: killed because of that, or by chance.
+                let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
+                let fatal =
+                    (lost || !stopped) && count_death(job, chunk, worker, pid, death, note, lost);
                 let to = if fatal { State::Failed } else { State::Free };
                 if fatal {
                     self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
@@ -537,24 +678,38 @@ impl Jobs {
         let bit = 1u64 << (worker % 64);
         self.control.header().sleepers.bits[worker / 64].fetch_and(!bit, Ordering::SeqCst);
         park.state.store(crate::layout::BUSY, Ordering::SeqCst);
-        self.deaths.fetch_add(1, Ordering::Relaxed);
+        // A worker that went because it had run its `max_chunks_per_worker` is no death.
+        if death != Death::Exit(0) || recovered.chunk.is_some() {
+            self.deaths.fetch_add(1, Ordering::Relaxed);
+        }
         self.control.announce(usize::MAX);
         recovered
     }
 }
 
+#[cfg(feature = "walk")]
+impl Jobs {
+    /// The memory of all journals.
+    pub(crate) fn journals(&self) -> Vec<Arc<Segment>> {
+        self.lock().journals.clone()
+    }
+}
+
 /// Copies the old bytes of `chunk` back, over extents that follow from the parent's own copy of
-/// the job alone.
-fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segment) {
+/// the job alone; `false`: it cannot be.
+#[must_use]
+fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segment) -> bool {
     let mut at = 0;
     for arg in &desc.args[..desc.head.args as usize] {
         if arg.kind != ArgKind::Update as u64 {
             continue;
         }
         let bytes = chunk_bytes(arg, chunk);
-        let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else { continue };
+        let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else {
+            return false;
+        };
         if bytes.end > segment.len() || at + bytes.len() > journal.len() {
-            continue;
+            return false;
         }
         let from = journal.base().wrapping_add(at);
         let to = segment.base().wrapping_add(bytes.start);
@@ -563,6 +718,7 @@ fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segm
         unsafe { ptr::copy_nonoverlapping(from.cast_const(), to, bytes.len()) };
         at += bytes.len();
     }
+    true
 }
 
 /// Counts a death in a chunk; `true` where the chunk has had enough of them.
@@ -573,12 +729,14 @@ fn count_death(
     pid: u32,
     death: Death,
     note: &str,
+    lost: bool,
 ) -> bool {
     let counts = job.deaths.entry(chunk).or_default();
     let count = if death.is_kill() { &mut counts.1 } else { &mut counts.0 };
     *count += 1;
     let (own, kills) = *counts;
-    let fatal = job.on_death == OnDeath::Fail || own >= MAX_OWN_DEATHS || kills >= MAX_KILLS;
+    let fatal =
+        lost || job.on_death == OnDeath::Fail || own >= MAX_OWN_DEATHS || kills >= MAX_KILLS;
     if fatal && job.died.as_ref().is_none_or(|(c, _)| chunk < *c) {
         let error = JobError::Died {
             kernel: job.kernel.name(),

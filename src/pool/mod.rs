@@ -10,13 +10,21 @@
 //! [`Worker`](crate::worker) claims and runs; only how a worker comes to be differs.
 
 mod builder;
+mod close;
 mod job;
-mod jobs;
+pub(crate) mod jobs;
+mod limits;
+mod long;
 mod notes;
+mod outcomes;
 mod output;
+mod pending;
 mod results;
+mod running;
+mod scope;
+mod stream;
 mod supervisor;
-mod table;
+pub(crate) mod table;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +36,13 @@ use ndarray::Ix1;
 pub use builder::{Backend, PoolBuilder};
 pub use job::Job;
 pub use jobs::OnDeath;
+pub use long::{Lists, Strings};
+pub use outcomes::{ChunkError, Outcomes};
+pub use pending::Pending;
+pub use running::Progress;
+pub(crate) use running::Running;
+pub use scope::{Scope, ScopedJob};
+pub use stream::{Completed, InOrder};
 
 use crate::args::Args;
 use crate::array::SharedArray;
@@ -64,6 +79,7 @@ pub struct Pool {
     control: Control,
     plan: Plan,
     backend: Backend,
+    cancel_grace: std::time::Duration,
     seed: u64,
     next_stream: AtomicU64,
     forks: u64,
@@ -72,8 +88,8 @@ pub struct Pool {
 /// Who runs the chunks.
 #[derive(Debug)]
 enum Crew {
-    Processes { _supervisor: Supervisor },
-    Threads { _threads: Threads },
+    Processes { supervisor: Supervisor },
+    Threads { threads: Threads },
     Serial(Box<Mutex<Worker<Local>>>),
 }
 
@@ -81,14 +97,31 @@ enum Crew {
 #[derive(Debug)]
 struct Threads {
     control: Control,
-    handles: Vec<JoinHandle<()>>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Threads {
+    fn new(control: Control) -> Threads {
+        Threads { control, handles: Mutex::default() }
+    }
+
+    /// Waits until each thread has ended, which it does after its chunk.
+    fn join(&self) {
+        let mut handles = self.handles.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for handle in handles.drain(..) {
+            let _ = handle.join();
+        }
+    }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        shut_down(&self.control);
-        for handle in self.handles.drain(..) {
-            let _ = handle.join();
+        // Without threads there is nobody to tell; in a fork of the host not even the memory to
+        // tell them in (`Pool::drop`).
+        let handles = self.handles.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !handles.is_empty() {
+            shut_down(&self.control);
+            self.join();
         }
     }
 }
@@ -105,8 +138,8 @@ impl Drop for Pool {
             shut_down(&self.control);
         } else {
             // The workers are the parent's, and so is the thread that watches them.
-            let nobody = Threads { control: self.control.clone(), handles: Vec::new() };
-            let crew = std::mem::replace(&mut self.crew, Crew::Threads { _threads: nobody });
+            let threads = Threads::new(self.control.clone());
+            let crew = std::mem::replace(&mut self.crew, Crew::Threads { threads });
             std::mem::forget(crew);
         }
     }
@@ -282,6 +315,11 @@ impl Pool {
         self.jobs.wait(ticket, None);
     }
 
+    /// The caller itself runs the chunks.
+    fn is_serial(&self) -> bool {
+        matches!(self.crew, Crew::Serial(_))
+    }
+
     fn check_alive(&self) -> std::result::Result<(), JobError> {
         if self.is_fork() { Err(JobError::Forked) } else { Ok(()) }
     }
@@ -292,16 +330,6 @@ const _: () = {
     const fn is_shared<T: Send + Sync>() {}
     is_shared::<Pool>();
 };
-
-/// How far the jobs in flight are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Chunks that came to their end.
-    pub done: u64,
-    /// Chunks of all jobs in flight; 0 where there is none.
-    pub chunks: u64,
-}
 
 /// Where a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,6 +15,7 @@ pub(crate) fn death_note(death: Death) -> String {
             _ => "it was killed from outside, or for lack of memory (see the kernel log)".into(),
         },
         Death::Signal(4 | 6 | 7 | 8 | 11) => core_note(),
+        Death::Overdue => "its chunk took longer than the job's chunk_timeout each time".into(),
         Death::Exit(_) => "a kernel must not end its process".into(),
         _ => "it was ended from outside".into(),
     }

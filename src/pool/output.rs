@@ -93,8 +93,14 @@ fn forward(arrivals: &Receiver<Stream>, bell: &OwnedFd) {
         let ready = poll(&mut fds, if open { None } else { Some(&now) });
         let readable: Vec<bool> = fds[1..].iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
-        if matches!(ready, Ok(0)) && !open {
+        if !open && matches!(ready, Ok(0) | Err(_)) {
             break;
+        }
+        if matches!(ready, Err(error) if error != Errno::INTR) {
+            // More descriptors than RLIMIT_NOFILE allows by now (the host lowered it): not a
+            // reason to use up a core. The streams do not block, so they are simply tried.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            streams.retain_mut(take);
         }
         let _ = rustix::io::read(bell, &mut [0u8; 8]);
         let mut flags = readable.into_iter();

@@ -15,11 +15,13 @@ use rustix::process::Pid;
 use rustix::time::Timespec;
 
 use super::jobs::Jobs;
+use super::limits::Seen;
 use super::notes::death_note;
 use super::output::Output;
 use super::table::Table;
 use crate::config::{
-    MAX_FAILED_STARTS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTARTS_AT_ONCE, STOP_GRACE_MS,
+    MAX_FAILED_STARTS, MAX_KILLED_STARTS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTARTS_AT_ONCE,
+    STOP_GRACE_MS,
 };
 use crate::control::{Control, load_text};
 use crate::error::{Death, JobError, StartError};
@@ -40,12 +42,16 @@ pub(crate) struct Watch {
     pub(crate) places: Vec<Vec<usize>>,
     /// Variables of the workers' environment beside the parent's.
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// What the workers are called.
+    pub(crate) name: String,
     /// The first start that failed, for `build`.
     pub(crate) failed: Mutex<Option<StartError>>,
     /// The pool's owner is waiting for `build`; from then on restarts are the supervisor's matter.
     pub(crate) built: AtomicBool,
     bell: OwnedFd,
     stopping: AtomicBool,
+    /// Workers get no time for their own end.
+    at_once: AtomicBool,
 }
 
 impl Watch {
@@ -56,6 +62,7 @@ impl Watch {
         table: Arc<Table>,
         places: Vec<Vec<usize>>,
         env: Vec<(OsString, OsString)>,
+        name: String,
     ) -> std::io::Result<Watch> {
         Ok(Watch {
             control,
@@ -64,10 +71,12 @@ impl Watch {
             table,
             places,
             env,
+            name,
             failed: Mutex::new(None),
             built: AtomicBool::new(false),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             stopping: AtomicBool::new(false),
+            at_once: AtomicBool::new(false),
         })
     }
 
@@ -80,7 +89,7 @@ impl Watch {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     watch: Arc<Watch>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Supervisor {
@@ -90,17 +99,32 @@ impl Supervisor {
             .name("pinpool/watch".into())
             .stack_size(256 * 1024)
             .spawn(move || Loop::new(shared, output).run())?;
-        Ok(Supervisor { watch, thread: Some(thread) })
+        Ok(Supervisor { watch, thread: Mutex::new(Some(thread)) })
+    }
+}
+
+impl Supervisor {
+    /// There is a new deadline to look at.
+    pub(crate) fn ring(&self) {
+        self.watch.ring();
+    }
+
+    /// Ends all workers, `at_once` or each after its chunk and a while at most; returns when they
+    /// are gone.
+    pub(crate) fn stop(&self, at_once: bool) {
+        self.watch.at_once.store(at_once, Ordering::SeqCst);
+        self.watch.stopping.store(true, Ordering::SeqCst);
+        self.watch.ring();
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        self.watch.stopping.store(true, Ordering::SeqCst);
-        self.watch.ring();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.stop(false);
     }
 }
 
@@ -112,20 +136,26 @@ struct Child {
     /// Deaths in a row before a chunk was finished; before it was ready.
     deaths: u32,
     failed_starts: u32,
+    /// Of these in a row, the ones that were killed from outside: no fault of the program.
+    killed_starts: u32,
     restart_at: Option<Instant>,
     finished: u64,
+    /// Why the supervisor killed it, where that counts as a death of another kind.
+    killed_for: Option<Death>,
 }
 
 struct Loop {
     watch: Arc<Watch>,
     output: Output,
     children: Vec<Child>,
+    seen: Vec<Seen>,
 }
 
 impl Loop {
     fn new(watch: Arc<Watch>, output: Output) -> Loop {
         let children = watch.places.iter().map(|_| Child::default()).collect();
-        Loop { watch, output, children }
+        let seen = vec![Seen::nothing(); watch.places.len()];
+        Loop { watch, output, children, seen }
     }
 
     fn run(mut self) {
@@ -142,7 +172,8 @@ impl Loop {
         }
         while !self.watch.stopping.load(Ordering::SeqCst) {
             let waits = self.watch.table.flush();
-            self.poll(waits);
+            let next = self.look();
+            self.poll(waits, next);
             self.reap();
             self.restart();
         }
@@ -171,7 +202,7 @@ impl Loop {
             pus: self.watch.places[worker].clone(),
         };
         let start = process::Start {
-            arg0: format!("pinpool worker {worker}"),
+            arg0: format!("{} worker {worker}", self.watch.name),
             env: environment(&self.watch.env, &marker),
             keep: &[self.watch.segment.fd(), theirs.as_fd()],
             stdout: stdout.as_fd(),
@@ -184,12 +215,27 @@ impl Loop {
         Ok(())
     }
 
-    /// Sleeps until a death, the bell, or the next restart.
-    fn poll(&self, mail_waits: bool) {
+    /// Kills whoever holds up a job beyond its deadline; says when to look again.
+    fn look(&mut self) -> Option<Instant> {
+        let alive = |c: &Child| c.process.as_ref().map(|_| c.incarnation);
+        let alive: Vec<_> = self.children.iter().map(alive).collect();
+        let verdict = self.watch.jobs.look(Instant::now(), &alive, &mut self.seen);
+        for (worker, reason) in verdict.kill {
+            let child = &mut self.children[worker];
+            if let Some((_, pidfd)) = &child.process {
+                child.killed_for = reason;
+                process::kill(pidfd.as_fd());
+            }
+        }
+        verdict.next
+    }
+
+    /// Sleeps until a death, the bell, the next restart, or the next deadline.
+    fn poll(&self, mail_waits: bool, deadline: Option<Instant>) {
         let mut fds = vec![PollFd::new(&self.watch.bell, PollFlags::IN)];
         let processes = self.children.iter().filter_map(|c| c.process.as_ref());
         fds.extend(processes.map(|(_, fd)| PollFd::new(fd, PollFlags::IN)));
-        let next = self.children.iter().filter_map(|c| c.restart_at).min();
+        let next = self.children.iter().filter_map(|c| c.restart_at).chain(deadline).min();
         let mut limit = next.map(|at| at.saturating_duration_since(Instant::now()));
         if mail_waits {
             limit = Some(limit.unwrap_or(Duration::MAX).min(Duration::from_millis(1)));
@@ -215,6 +261,10 @@ impl Loop {
     fn mourn(&mut self, worker: usize, pid: u32, death: Death) {
         let control = &self.watch.control;
         let child = &mut self.children[worker];
+        let death = match child.killed_for.take() {
+            Some(reason) if death == Death::Signal(9) => reason,
+            _ => death,
+        };
         let standing = &control.worker(worker).standing;
         let ready = standing.ready.load(Ordering::Acquire) == u64::from(child.incarnation) + 1;
         let note = death_note(death);
@@ -222,9 +272,14 @@ impl Loop {
         self.watch.jobs.recover(owner, pid, death, &note);
         let finished = control.worker(worker).current.finished.load(Ordering::Relaxed);
         child.deaths = if finished > 0 { 1 } else { child.deaths + 1 };
-        child.failed_starts = if ready { 0 } else { child.failed_starts + 1 };
+        let killed = death.is_kill();
+        match (ready, killed) {
+            (true, _) => (child.failed_starts, child.killed_starts) = (0, 0),
+            (false, true) => child.killed_starts += 1,
+            (false, false) => child.failed_starts += 1,
+        }
         child.incarnation += 1;
-        if !ready {
+        if !ready && !(killed && child.killed_starts < MAX_KILLED_STARTS) {
             let len = standing.text_len.swap(0, Ordering::AcqRel);
             let reason = match len {
                 0 => format!("it died by {death} before it was ready"),
@@ -234,7 +289,7 @@ impl Loop {
                 self.start_failed(StartError::Worker { worker, reason });
                 return;
             }
-            if self.children[worker].failed_starts >= MAX_FAILED_STARTS {
+            if killed || self.children[worker].failed_starts >= MAX_FAILED_STARTS {
                 self.watch.jobs.break_down(&JobError::Broken { worker, reason });
                 return;
             }
@@ -269,12 +324,18 @@ impl Loop {
 
     /// Waits for the workers' own end for a while, then kills, then reaps.
     fn stop(&mut self) {
-        let end = Instant::now() + Duration::from_millis(STOP_GRACE_MS);
+        let at_once = self.watch.at_once.load(Ordering::SeqCst);
+        let grace = Duration::from_millis(if at_once { 0 } else { STOP_GRACE_MS });
+        let mut end = Instant::now() + grace;
         let mut killed = false;
         loop {
-            for child in &mut self.children {
-                let over = |(_, fd): &(Pid, OwnedFd)| process::reap(fd.as_fd()).is_some();
-                if child.process.as_ref().is_some_and(over) {
+            for (worker, child) in self.children.iter_mut().enumerate() {
+                let Some((pid, fd)) = &child.process else { continue };
+                if let Some(death) = process::reap(fd.as_fd()) {
+                    // A job that another thread waits for ends, its chunk as it was.
+                    let owner = Owner { worker: worker as u32, incarnation: child.incarnation };
+                    let pid = pid.as_raw_nonzero().get() as u32;
+                    self.watch.jobs.recover(owner, pid, death, &death_note(death));
                     child.process = None;
                 }
             }
@@ -287,7 +348,7 @@ impl Loop {
             if fds.is_empty() {
                 return;
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let mut left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 if killed {
                     // Killed and still there: the kernel holds it (uninterruptible sleep).
@@ -295,13 +356,14 @@ impl Loop {
                     return;
                 }
                 killed = true;
+                left = Duration::from_secs(5);
+                end = Instant::now() + left;
                 for (_, fd) in self.children.iter().filter_map(|c| c.process.as_ref()) {
                     process::kill(fd.as_fd());
                 }
             }
-            let wait = if killed { Duration::from_secs(5) } else { left };
             let wait =
-                Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let _ = poll(&mut fds, Some(&wait));
         }
     }

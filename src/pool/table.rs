@@ -35,16 +35,23 @@ struct Link {
     waiting: VecDeque<(Message, Weak<Segment>)>,
 }
 
+/// Segments that were held for a moment under the lock, dropped after it: the last holder's drop
+/// of a segment calls [`Table::segment_gone`], which takes the lock.
+type Held = Vec<Arc<Segment>>;
+
 impl Link {
     /// Sends what waits; what the socket does not take now stays.
-    fn flush(&mut self) {
+    fn flush(&mut self, held: &mut Held) {
         while let Some((message, segment)) = self.waiting.front() {
             let segment = segment.upgrade();
             if message.is_map() && segment.is_none() {
                 self.waiting.pop_front();
                 continue;
             }
-            match mail::send(self.socket.as_fd(), message, segment.as_deref().map(Segment::fd)) {
+            let fd = segment.as_deref().map(Segment::fd);
+            let sent = mail::send(self.socket.as_fd(), message, fd);
+            held.extend(segment);
+            match sent {
                 Ok(()) => drop(self.waiting.pop_front()),
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::TOOMANYREFS) => return,
                 // The worker is dead; its successor gets a link of its own.
@@ -53,9 +60,9 @@ impl Link {
         }
     }
 
-    fn post(&mut self, message: Message, segment: Weak<Segment>) {
+    fn post(&mut self, message: Message, segment: Weak<Segment>, held: &mut Held) {
         self.waiting.push_back((message, segment));
-        self.flush();
+        self.flush(held);
     }
 }
 
@@ -75,6 +82,7 @@ impl Table {
 
     /// Makes sure that every worker has been sent `segment`.
     pub(crate) fn ensure(self: &Arc<Table>, segment: &Arc<Segment>) {
+        let mut held = Held::new();
         let mut inner = self.lock();
         if inner.segments.contains_key(&segment.id()) {
             return;
@@ -82,13 +90,19 @@ impl Table {
         inner.segments.insert(segment.id(), Arc::downgrade(segment));
         let watcher: Weak<dyn SegmentWatcher> = Arc::<Table>::downgrade(self);
         segment.watch(watcher);
-        self.post_to_all(&mut inner, map_message(segment), &Arc::downgrade(segment));
+        self.post_to_all(&mut inner, map_message(segment), &Arc::downgrade(segment), &mut held);
     }
 
-    fn post_to_all(&self, inner: &mut Inner, message: Message, segment: &Weak<Segment>) {
+    fn post_to_all(
+        &self,
+        inner: &mut Inner,
+        message: Message,
+        segment: &Weak<Segment>,
+        held: &mut Held,
+    ) {
         for (w, link) in inner.links.iter_mut().enumerate() {
             if let Some(link) = link {
-                link.post(message, Weak::clone(segment));
+                link.post(message, Weak::clone(segment), held);
                 self.control.worker(w).park.mail.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -96,14 +110,16 @@ impl Table {
 
     /// Gives worker `worker` a new link, over which it is sent everything.
     pub(crate) fn link(&self, worker: usize, socket: OwnedFd) {
+        let mut held = Held::new();
         let mut inner = self.lock();
         let mut link = Link { socket, waiting: VecDeque::new() };
         for segment in inner.segments.values() {
             if let Some(alive) = segment.upgrade() {
                 link.waiting.push_back((map_message(&alive), Weak::clone(segment)));
+                held.push(alive);
             }
         }
-        link.flush();
+        link.flush(&mut held);
         if inner.links.len() <= worker {
             inner.links.resize_with(worker + 1, || None);
         }
@@ -112,10 +128,11 @@ impl Table {
 
     /// Sends again what did not fit; says whether something still waits.
     pub(crate) fn flush(&self) -> bool {
+        let mut held = Held::new();
         let mut inner = self.lock();
         let links = inner.links.iter_mut().flatten();
         links.fold(false, |waits, link| {
-            link.flush();
+            link.flush(&mut held);
             waits | !link.waiting.is_empty()
         })
     }
@@ -123,9 +140,10 @@ impl Table {
 
 impl SegmentWatcher for Table {
     fn segment_gone(&self, id: u64) {
+        let mut held = Held::new();
         let mut inner = self.lock();
         if inner.segments.remove(&id).is_some() {
-            self.post_to_all(&mut inner, Message::unmap(id), &Weak::new());
+            self.post_to_all(&mut inner, Message::unmap(id), &Weak::new(), &mut held);
             let workers = inner.links.len();
             drop(inner);
             for w in 0..workers {

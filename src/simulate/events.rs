@@ -6,6 +6,7 @@
 
 use super::rates::{Scratch, Seats, Want};
 use super::{Assumptions, ChunkCosts, SimulateError, Simulation, WorkerTime};
+use crate::chunk;
 use crate::placement::Plan;
 use crate::topology::Topology;
 
@@ -75,14 +76,12 @@ struct Share {
     end: usize,
 }
 
-/// Contiguous shares that differ by at most one chunk, the longer ones first.
+/// The shares that the pool gives its workers.
 fn shares(chunks: usize, workers: usize) -> Vec<Share> {
-    let (each, extra) = (chunks / workers.max(1), chunks % workers.max(1));
+    let index = |at: u64| usize::try_from(at).unwrap_or(chunks);
     (0..workers)
-        .map(|worker| {
-            let next = worker * each + worker.min(extra);
-            Share { next, end: next + each + usize::from(worker < extra) }
-        })
+        .map(|worker| chunk::share(chunks as u64, worker, workers))
+        .map(|range| Share { next: index(range.start), end: index(range.end) })
         .collect()
 }
 

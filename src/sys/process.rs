@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::time::Timespec;
 
 use crate::error::Death;
 
@@ -154,10 +156,18 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Death> {
                 _ => Death::Unknown,
             }),
             Err(rustix::io::Errno::INTR) => continue,
-            // The host ignores SIGCHLD or reaps all children itself.
-            Err(_) => Some(Death::Unknown),
+            // The host ignores SIGCHLD or reaps all children itself: the pidfd alone says whether
+            // it is dead, and nothing else may, since recovery follows.
+            Err(_) => has_ended(pidfd).then_some(Death::Unknown),
         };
     }
+}
+
+/// Whether the process behind a pidfd has ended.
+fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&at_once)).is_ok_and(|n| n > 0)
 }
 
 /// Kills the process behind a pidfd.
@@ -236,4 +246,44 @@ pub(crate) mod forks {
 /// PUs that this process may run on, by the scheduler's own count.
 pub(crate) fn allowed_pus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Bits of a process's mark: its pid, which Linux keeps below 2^22, and the low bits of the time
+/// of its start, since pids are used again.
+pub(crate) const OWNER_BITS: u32 = PID_BITS + START_BITS;
+const PID_BITS: u32 = 22;
+const START_BITS: u32 = 12;
+
+/// The mark of this process.
+pub(crate) fn own_mark() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    /// Mark and, above it, the number of forks that it was found at.
+    static MARK: AtomicU64 = AtomicU64::new(0);
+    forks::watch();
+    let forks = (forks::generation() & 0xffff) << OWNER_BITS;
+    let known = MARK.load(Ordering::Relaxed);
+    let mask = (1 << OWNER_BITS) - 1;
+    if known & mask != 0 && known & !mask == forks {
+        return known & mask;
+    }
+    let pid = std::process::id();
+    let mark = u64::from(pid) | start_of(pid).unwrap_or(0) << PID_BITS;
+    MARK.store(mark | forks, Ordering::Relaxed);
+    mark
+}
+
+/// Whether the process with this mark is alive.
+pub(crate) fn process_lives(mark: u64) -> bool {
+    let pid = (mark & ((1 << PID_BITS) - 1)) as u32;
+    start_of(pid) == Some(mark >> PID_BITS)
+}
+
+/// The low bits of a process's start time; `None`: it is dead, a zombie included.
+fn start_of(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name, in parentheses, and may hold anything.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    let state = fields.next()?;
+    let start: u64 = fields.nth(18)?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(start & ((1 << START_BITS) - 1))
 }

@@ -89,6 +89,34 @@ pub(super) fn cgroups(
     Ok(limits)
 }
 
+/// The smallest limit on memory of the process's groups and their ancestors, in bytes, and the
+/// file that it stands in.
+pub(crate) fn memory_limit(files: &Snapshot) -> Option<(u64, String)> {
+    let groups = text(files, "proc/self/cgroup");
+    let mounts = mounts(&text(files, "proc/self/mountinfo"));
+    let mut smallest: Option<(u64, String)> = None;
+    for line in groups.lines() {
+        let fields: Vec<&str> = line.splitn(3, ':').collect();
+        let [_, controllers, path] = fields[..] else { continue };
+        let name = match controllers {
+            "" => "memory.max",
+            v1 if v1.split(',').any(|c| c == "memory") => "memory.limit_in_bytes",
+            _ => continue,
+        };
+        for dir in levels(&mounts, controllers, "memory", path) {
+            let file = format!("{dir}/{name}");
+            // "max", and the first version's largest number, are no limits.
+            let limit = files.read_number(&file).and_then(|limit| u64::try_from(limit).ok());
+            if let Some(limit) = limit
+                && smallest.as_ref().is_none_or(|(least, _)| limit < *least)
+            {
+                smallest = Some((limit, file));
+            }
+        }
+    }
+    smallest
+}
+
 /// A file as text; what is not UTF-8 is replaced, since paths of cgroups may hold anything.
 fn text(files: &Snapshot, path: &str) -> String {
     files.read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()

@@ -27,6 +27,7 @@ mod tree;
 pub use cpulist::{ListError, PU_LIMIT, PuSet};
 pub(crate) use cpulist::{number, ordered, shown};
 pub use limits::Limits;
+pub(crate) use limits::memory_limit;
 pub(crate) use order::{Rank, ranks};
 pub(crate) use snapshot::Snapshot;
 pub use synthetic::SyntheticError;

@@ -2,7 +2,7 @@
 //!
 //! Each word is a level, from the whole machine down, with the number of children that every
 //! object of the level above has. `[numa]` attaches a memory to each object of the level before
-//! it. Objects are numbered in order, as hwloc does by default, unless `indexes=` lists the
+//! it. A text that ends above the PUs has one in each object. Objects are numbered in order, as hwloc does by default, unless `indexes=` lists the
 //! numbers. Nothing is read here; the result is assembled as a real machine is.
 #![forbid(unsafe_code)]
 
@@ -89,8 +89,12 @@ pub(super) fn synthetic(text: &str) -> Result<Topology, SyntheticError> {
     let online: PuSet = numbers.iter().copied().collect();
     let limits = Limits { allowed: online.clone(), ..Limits::default() };
     let mut parts = Parts::new(online, limits, Source::Synthetic(text.trim().to_string()));
-    for level in &levels {
+    for level in levels.iter().filter(|level| level.kind != Kind::Numa) {
         fill(&mut parts, level, &numbers);
+    }
+    let memories: Vec<&Level> = levels.iter().filter(|level| level.kind == Kind::Numa).collect();
+    for beside in memories.chunk_by(|a, b| b.attached && a.objects == b.objects) {
+        attach(&mut parts, beside, &numbers);
     }
     if !levels.iter().any(|level| level.kind == Kind::Core) {
         for (at, pu) in parts.online.iter().enumerate() {
@@ -102,20 +106,29 @@ pub(super) fn synthetic(text: &str) -> Result<Topology, SyntheticError> {
     Ok(parts.assemble())
 }
 
+/// Writes the memories of the objects of one level down. Where an object has several, the first
+/// has the PUs, as Linux says it, and the others are memory only.
+fn attach(parts: &mut Parts, beside: &[&Level], numbers: &[usize]) {
+    let objects = beside[0].objects;
+    for (object, run) in numbers.chunks(numbers.len() / objects).enumerate() {
+        for (at, level) in beside.iter().enumerate() {
+            let pus: PuSet = run.iter().copied().filter(|_| at == 0).collect();
+            let id = match &level.indexes {
+                Some(indexes) => indexes[object],
+                None => parts.nodes.len(),
+            };
+            let pus = pus.as_slice().to_vec();
+            parts.nodes.push(NumaNode { id, pus, memory_bytes: level.bytes });
+        }
+    }
+}
+
 /// Writes one level down: each of its objects holds an equal run of `numbers`.
 fn fill(parts: &mut Parts, level: &Level, numbers: &[usize]) {
     let each = numbers.len() / level.objects;
     for (object, run) in numbers.chunks(each).enumerate() {
         let pus: Rc<PuSet> = Rc::new(run.iter().copied().collect());
         let label = level.indexes.as_ref().map_or(object, |indexes| indexes[object]);
-        if level.kind == Kind::Numa {
-            // Several memories of one object: the first has the PUs, the others are memory only.
-            let taken = parts.nodes.iter().any(|node| node.pus == pus.as_slice());
-            let pus = if taken { Vec::new() } else { pus.as_slice().to_vec() };
-            let id = if level.indexes.is_some() { label } else { parts.nodes.len() };
-            parts.nodes.push(NumaNode { id, pus, memory_bytes: level.bytes });
-            continue;
-        }
         for pu in run {
             let Ok(at) = parts.online.as_slice().binary_search(pu) else { continue };
             let claim = Some(Claim { class: 0, pus: pus.clone() });
@@ -163,70 +176,91 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// One word of the text.
+struct Word<'t> {
+    text: &'t str,
+    /// The type, unless it is left to be guessed.
+    name: Option<&'t str>,
+    count: usize,
+    attributes: &'t str,
+    attached: bool,
+}
+
+/// `package:2(attributes)`, `2`, `[numa(attributes)]`
+fn word(text: &str) -> Result<Word<'_>, SyntheticError> {
+    let bad = || SyntheticError::Word { word: super::shown(text.as_bytes()) };
+    let (inner, attached) = match text.strip_prefix('[') {
+        Some(rest) => (rest.strip_suffix(']').ok_or_else(bad)?, true),
+        None => (text, false),
+    };
+    let (head, attributes) = match inner.split_once('(') {
+        None => (inner, ""),
+        Some((head, rest)) => (head, rest.strip_suffix(')').ok_or_else(bad)?),
+    };
+    let (name, count) = match head.split_once(':') {
+        Some((name, count)) => (Some(name), count),
+        None if attached => (Some(head), "1"),
+        None => (None, head),
+    };
+    let count = number(count.as_bytes(), PU_LIMIT + 1).ok().filter(|n| *n > 0).ok_or_else(bad)?;
+    Ok(Word { text, name, count, attributes, attached })
+}
+
+/// What hwloc takes a text of bare numbers for, by how many they are, from the last one up.
+const GUESSES: [&[Kind]; 7] = [
+    &[],
+    &[Kind::Pu],
+    &[Kind::Numa, Kind::Pu],
+    &[Kind::Package, Kind::Numa, Kind::Pu],
+    &[Kind::Package, Kind::Numa, Kind::Core, Kind::Pu],
+    &[Kind::Package, Kind::Numa, Kind::Cache(2), Kind::Core, Kind::Pu],
+    &[Kind::Package, Kind::Numa, Kind::Cache(2), Kind::Cache(1), Kind::Core, Kind::Pu],
+];
+
 fn parse(text: &str) -> Result<Vec<Level>, SyntheticError> {
-    let words = words(text);
-    let unnamed =
-        words.iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).count();
-    let mut left = unnamed;
+    let texts = words(text);
+    let words: Vec<Word<'_>> = texts.iter().map(|text| word(text)).collect::<Result<_, _>>()?;
+    let Some(last) = words.last() else { return Err(SyntheticError::Empty) };
+    let order =
+        |word: &Word<'_>| SyntheticError::Order { word: super::shown(word.text.as_bytes()) };
+    let unnamed = words.iter().filter(|word| word.name.is_none()).count();
+    // Either all are guessed, or only the last, which then counts PUs.
+    let guesses = match unnamed {
+        n if n == words.len() => GUESSES.get(n).copied().ok_or_else(|| order(last))?,
+        0 => &[],
+        1 if last.name.is_none() => GUESSES[1],
+        _ => return Err(order(last)),
+    };
+    let mut guesses = guesses.iter();
     let mut levels: Vec<Level> = Vec::new();
     let mut objects = 1usize;
     for word in &words {
-        let bad = || SyntheticError::Word { word: super::shown(word.as_bytes()) };
-        let attached = word.starts_with('[');
-        let inner = match attached {
-            true => word.trim_start_matches('[').strip_suffix(']').ok_or_else(bad)?,
-            false => word.as_str(),
+        let bad = || SyntheticError::Word { word: super::shown(word.text.as_bytes()) };
+        let kind = match word.name {
+            Some(name) => kind(name).ok_or_else(bad)?,
+            None => *guesses.next().ok_or_else(bad)?,
         };
-        let (head, attributes) = match inner.split_once('(') {
-            None => (inner, ""),
-            Some((head, rest)) => (head, rest.strip_suffix(')').ok_or_else(bad)?),
-        };
-        let (kind, count) = match head.split_once(':') {
-            Some((name, count)) => (kind(name).ok_or_else(bad)?, count),
-            None if attached => (kind(head).ok_or_else(bad)?, "1"),
-            None => {
-                // hwloc names what is not named from the end: PUs, cores, packages.
-                left = left.saturating_sub(1);
-                let kind = [Kind::Pu, Kind::Core, Kind::Package].get(left).copied();
-                (kind.unwrap_or(Kind::Other), head)
-            }
-        };
-        let count = number(count.as_bytes(), PU_LIMIT + 1).map_err(|_| bad())?;
-        if count == 0 || (attached && kind != Kind::Numa) {
+        if word.attached && (kind != Kind::Numa || word.count != 1) {
             return Err(bad());
         }
         let twice = |level: &Level| level.kind == kind && !matches!(kind, Kind::Other | Kind::Numa);
         if levels.iter().any(|level| level.kind == Kind::Pu || twice(level)) {
-            return Err(SyntheticError::Order { word: super::shown(word.as_bytes()) });
+            return Err(order(word));
         }
-        if attached {
-            for _ in 0..count {
-                levels.push(level(kind, head, objects, attributes, true)?);
-            }
-            continue;
+        if !word.attached {
+            let more = objects.checked_mul(word.count).filter(|n| *n <= PU_LIMIT);
+            objects = more.ok_or(SyntheticError::TooLarge)?;
         }
-        objects = objects
-            .checked_mul(count)
-            .filter(|n| *n <= PU_LIMIT)
-            .ok_or(SyntheticError::TooLarge)?;
-        levels.push(level(kind, head, objects, attributes, false)?);
-    }
-    if levels.is_empty() {
-        return Err(SyntheticError::Empty);
+        levels.push(level(kind, word, objects)?);
     }
     Ok(levels)
 }
 
-fn level(
-    kind: Kind,
-    word: &str,
-    objects: usize,
-    attributes: &str,
-    attached: bool,
-) -> Result<Level, SyntheticError> {
+/// The level of a word, of which there are so many objects in the whole machine.
+fn level(kind: Kind, word: &Word<'_>, objects: usize) -> Result<Level, SyntheticError> {
     let mut bytes = None;
     let mut indexes = None;
-    for attribute in attributes.split_whitespace() {
+    for attribute in word.attributes.split_whitespace() {
         match attribute.split_once('=') {
             Some(("size" | "memory", text)) => {
                 let bad = || SyntheticError::Word { word: super::shown(attribute.as_bytes()) };
@@ -234,7 +268,7 @@ fn level(
             }
             Some(("indexes", text)) => {
                 let bad = || SyntheticError::Indexes {
-                    word: super::shown(word.as_bytes()),
+                    word: super::shown(word.text.as_bytes()),
                     count: objects,
                 };
                 let listed: Result<Vec<usize>, _> =
@@ -250,7 +284,7 @@ fn level(
             _ => {}
         }
     }
-    Ok(Level { kind, objects, bytes, indexes, attached })
+    Ok(Level { kind, objects, bytes, indexes, attached: word.attached })
 }
 
 fn kind(name: &str) -> Option<Kind> {
@@ -276,16 +310,20 @@ fn kind(name: &str) -> Option<Kind> {
     })
 }
 
-/// `32768`, `1GB`, `512kB`, `16MiB`
+/// `32768`, `1GB` (decimal, as hwloc takes it), `512KiB`, `16M`
 fn byte_count(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let factor = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
-        "k" | "kb" | "kib" => 1 << 10,
-        "m" | "mb" | "mib" => 1 << 20,
-        "g" | "gb" | "gib" => 1 << 30,
-        "t" | "tb" | "tib" => 1 << 40,
+        "kb" => 1000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(factor)

@@ -51,7 +51,7 @@ pub(super) struct Plan {
 /// The two bounds and the giant step, from curves for factors of some 14 bits to those for
 /// 32 bits; chosen by measurement.
 const BOUNDS: [(u64, u64, u64); 4] =
-    [(19, 495, 90), (47, 1_365, 210), (85, 2_625, 210), (205, 7_035, 210)];
+    [(16, 315, 90), (47, 1_365, 210), (85, 3_465, 210), (270, 10_185, 210)];
 
 /// The plans for the bounds, cheapest first.
 pub(super) fn plans() -> &'static [Plan; BOUNDS.len()] {

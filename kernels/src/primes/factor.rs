@@ -82,12 +82,17 @@ impl Factors {
             self.exponents[i / 8] += u64::from(exponent) << (8 * (i % 8));
             return;
         }
-        self.primes.copy_within(i..MAX_DISTINCT - 1, i + 1);
-        self.primes[i] = p;
-        let all = u128::from(self.exponents[1]) << 64 | u128::from(self.exponents[0]);
-        let below = (1u128 << (8 * i)) - 1;
-        let all = (all & below) | (all & !below) << 8 | u128::from(exponent) << (8 * i);
-        self.exponents = [all as u64, (all >> 64) as u64];
+        // The record is small: what is above p moves up one by one.
+        let mut carried = (p, exponent);
+        while carried.1 != 0 && i < MAX_DISTINCT {
+            let here = (self.primes[i], self.exponent(i));
+            let shift = 8 * (i % 8);
+            self.primes[i] = carried.0;
+            self.exponents[i / 8] &= !(0xff << shift);
+            self.exponents[i / 8] |= u64::from(carried.1) << shift;
+            carried = here;
+            i += 1;
+        }
     }
 }
 

@@ -144,7 +144,7 @@ struct Rounds {
     numbers: Vec<u64>,
     prime: Vec<u8>,
     hart: Vec<Open>,
-    curves: Vec<Open>,
+    curves: [Vec<Open>; 3],
     divisors: Vec<u64>,
 }
 
@@ -159,25 +159,22 @@ impl Rounds {
         // What has seen a curve is known to be composite.
         is_prime_slice(&self.numbers, &mut self.prime);
         self.hart.clear();
-        self.curves.clear();
+        self.curves.iter_mut().for_each(Vec::clear);
         for (entry, &prime) in open.iter().zip(&self.prime) {
             if prime == 1 {
                 out[entry.owner as usize].push(entry.n, 1);
             } else if entry.n < hart_avx512::BELOW {
                 self.hart.push(*entry);
             } else {
-                self.curves.push(*entry);
+                let size = u8::from(entry.n >= SMALL_BELOW) + u8::from(entry.n >= ONE_LIMB_BELOW);
+                self.curves[usize::from(size)].push(*entry);
             }
         }
         open.clear();
         self.split_by_hart(open, out);
-        let mut curves = std::mem::take(&mut self.curves);
-        let size = |o: &Open| u8::from(o.n >= SMALL_BELOW) + u8::from(o.n >= ONE_LIMB_BELOW);
-        curves.sort_unstable_by_key(size);
-        for group in curves.chunk_by_mut(|a, b| size(a) == size(b)) {
+        for group in &mut self.curves {
             split_by_curves(group, open, out);
         }
-        self.curves = curves;
     }
 
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
@@ -244,9 +241,12 @@ fn one_curve(group: &[Open]) -> [Option<u64>; LANES] {
         let entry = group[lane % group.len()];
         n[lane] = entry.n;
         let spare = lane / group.len();
-        // Spare lanes take curves from the end of the list.
-        let curve = if spare == 0 { entry.curves as usize } else { CURVES.len() - spare };
-        curves[lane] = CURVES[curve.max(0) % CURVES.len()];
+        // Spare lanes take curves from the end of the list, and go round it.
+        let curve = match spare.checked_sub(1) {
+            None => entry.curves as usize,
+            Some(spare) => CURVES.len() - 1 - spare % CURVES.len(),
+        };
+        curves[lane] = CURVES[curve % CURVES.len()];
     }
     let mut vectors = [_mm512_setzero_si512(); VECTORS];
     for (vector, n) in vectors.iter_mut().zip(n.as_chunks::<8>().0) {

@@ -45,6 +45,7 @@ mod lucas;
 mod montgomery;
 mod prime_pi;
 mod rho;
+mod segment;
 mod sieve;
 mod wide;
 mod wide_ecm;

@@ -1,0 +1,356 @@
+//! The segmented sieve of Eratosthenes itself: one byte for 30 numbers, a bit for each of the
+//! eight that 2, 3 and 5 leave.
+//!
+//! - Primes to 101 are struck by laying prepared patterns over the segment.
+//! - Each prime below a segment's length keeps eight positions, one for each class of cofactors
+//!   modulo 30. All of them advance by p bytes, so that eight strikes make one straight loop.
+//! - Each larger prime has one entry, in the bucket of the segment that it strikes next.
+//!
+//! Sources: the buckets are those of T. Oliveira e Silva (2001); primesieve, by K. Walisch, is the
+//! program to beat.
+
+#![forbid(unsafe_code)]
+
+use std::sync::OnceLock;
+
+use super::sieve::base_primes;
+
+/// What segments leave out: 2, 3, 5 and the primes of the patterns.
+pub(super) const SMALLEST: [u64; 26] = [
+    2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
+    101,
+];
+
+/// The first number that segments cover.
+pub(super) const FIRST: u64 = 102;
+
+/// Bytes of a segment: it stays in an L1 cache of 32 KiB or more while it is struck.
+const SEGMENT_BYTES: usize = 1 << 15;
+
+/// The residues modulo 30 that the bits stand for.
+const RESIDUES: [u64; 8] = [1, 7, 11, 13, 17, 19, 23, 29];
+
+/// From each residue to the next.
+const GAPS: [u64; 8] = [6, 4, 2, 4, 2, 4, 6, 2];
+
+/// The primes of each pattern; its length is their product.
+const PATTERNS: [&[usize]; 11] = [
+    &[7, 11, 13],
+    &[17, 19],
+    &[23, 29],
+    &[31, 37],
+    &[41, 43],
+    &[47, 53],
+    &[59, 61],
+    &[67, 71],
+    &[73, 79],
+    &[83, 89],
+    &[97, 101],
+];
+
+/// The bit of each residue modulo 30.
+const BIT: [u8; 30] = {
+    let mut bit = [0; 30];
+    let mut k = 0;
+    while k < 8 {
+        bit[RESIDUES[k] as usize] = 1 << k;
+        k += 1;
+    }
+    bit
+};
+
+/// A prime below the length of a segment: the byte of its next strike in each class of cofactors.
+#[derive(Debug, Clone, Copy)]
+struct Medium {
+    p: u32,
+    at: [u32; 8],
+}
+
+/// A large prime's next strike: p / 30 above bit 32, byte in the segment above bit 8, state.
+type Entry = u64;
+
+/// What a state, the residue class of p and that of the cofactor, does.
+#[derive(Debug, Clone, Copy)]
+struct Strike {
+    /// The bit to keep out.
+    keep: u8,
+    /// The gap to the next cofactor, and the bytes to add for the residue of p.
+    gap: u8,
+    extra: u8,
+    next: u8,
+}
+
+const STRIKES: [Strike; 64] = {
+    let mut strikes = [Strike { keep: 0, gap: 0, extra: 0, next: 0 }; 64];
+    let mut state = 0;
+    while state < 64 {
+        let (r, k) = (RESIDUES[state / 8], state % 8);
+        let m = RESIDUES[k];
+        strikes[state] = Strike {
+            keep: !BIT[(r * m % 30) as usize],
+            gap: GAPS[k] as u8,
+            extra: (r * (m + GAPS[k]) / 30 - r * m / 30) as u8,
+            next: (state / 8 * 8 + (k + 1) % 8) as u8,
+        };
+        state += 1;
+    }
+    strikes
+};
+
+/// The segments of a range, one after the other.
+#[derive(Debug)]
+pub(super) struct Segments {
+    low: u64,
+    high: u64,
+    /// The first number of the current segment, a multiple of 30, and how many bytes it has.
+    base: u64,
+    bytes: usize,
+    started: bool,
+    sieve: Vec<u8>,
+    patterns: &'static [Vec<u8>],
+    primes: Vec<u32>,
+    /// The first of `primes` not yet at work.
+    waiting: usize,
+    medium: [Vec<Medium>; 8],
+    buckets: Vec<Vec<Entry>>,
+    /// The bucket of the current segment.
+    current: usize,
+}
+
+impl Segments {
+    #[cfg(test)]
+    pub(super) const LEN_NUMBERS: u64 = SEGMENT_BYTES as u64 * 30;
+
+    /// Segments over `[low, high)`, low from [`FIRST`] on, sieved by the primes to `limit`.
+    pub(super) fn new(low: u64, high: u64, limit: u64) -> Segments {
+        let primes = if limit < FIRST { Vec::new() } else { base(limit) };
+        let farthest = primes.last().map_or(0, |&p| u64::from(p / 30 + 1) * 6 + 6);
+        let buckets = (farthest as usize / SEGMENT_BYTES + 2).next_power_of_two();
+        Segments {
+            low,
+            high,
+            base: low / 30 * 30,
+            bytes: 0,
+            started: false,
+            sieve: vec![0; SEGMENT_BYTES],
+            patterns: patterns(),
+            primes,
+            waiting: 0,
+            medium: Default::default(),
+            buckets: vec![Vec::new(); buckets],
+            current: 0,
+        }
+    }
+
+    /// Sieves the next segment; false after the last.
+    pub(super) fn advance(&mut self) -> bool {
+        if self.started {
+            let Some(base) = self.base.checked_add(SEGMENT_BYTES as u64 * 30) else {
+                return false;
+            };
+            self.base = base;
+            self.current = (self.current + 1) & (self.buckets.len() - 1);
+        }
+        self.started = true;
+        if self.base >= self.high {
+            return false;
+        }
+        let left = (self.high - self.base).div_ceil(30);
+        self.bytes = left.min(SEGMENT_BYTES as u64) as usize;
+        self.lay_patterns();
+        self.set_to_work();
+        strike_medium::<0>(&mut self.sieve, &mut self.medium[0]);
+        strike_medium::<1>(&mut self.sieve, &mut self.medium[1]);
+        strike_medium::<2>(&mut self.sieve, &mut self.medium[2]);
+        strike_medium::<3>(&mut self.sieve, &mut self.medium[3]);
+        strike_medium::<4>(&mut self.sieve, &mut self.medium[4]);
+        strike_medium::<5>(&mut self.sieve, &mut self.medium[5]);
+        strike_medium::<6>(&mut self.sieve, &mut self.medium[6]);
+        strike_medium::<7>(&mut self.sieve, &mut self.medium[7]);
+        self.strike_large();
+        self.cut_ends();
+        true
+    }
+
+    /// How many numbers the segment leaves.
+    pub(super) fn count(&self) -> u64 {
+        let (words, _) = self.sieve[..self.bytes.next_multiple_of(8)].as_chunks::<8>();
+        words.iter().map(|&w| u64::from(u64::from_le_bytes(w).count_ones())).sum()
+    }
+
+    /// Appends the numbers that the segment leaves.
+    pub(super) fn list(&self, to: &mut Vec<u64>) {
+        let (words, _) = self.sieve[..self.bytes.next_multiple_of(8)].as_chunks::<8>();
+        for (i, &word) in words.iter().enumerate() {
+            let first = self.base + 240 * i as u64;
+            let mut bits = u64::from_le_bytes(word);
+            while bits != 0 {
+                let bit = u64::from(bits.trailing_zeros());
+                to.push(first + bit / 8 * 30 + RESIDUES[(bit % 8) as usize]);
+                bits &= bits - 1;
+            }
+        }
+    }
+
+    /// Writes the patterns of the small primes over the whole segment.
+    fn lay_patterns(&mut self) {
+        let first = self.base / 30;
+        for (i, pattern) in self.patterns.iter().enumerate() {
+            let len = pattern.len() / 2;
+            let mut at = (first % len as u64) as usize;
+            let mut to = &mut self.sieve[..];
+            while !to.is_empty() {
+                let count = to.len().min(pattern.len() - at);
+                let (here, rest) = to.split_at_mut(count);
+                if i == 0 {
+                    here.copy_from_slice(&pattern[at..at + count]);
+                } else {
+                    for (byte, mask) in here.iter_mut().zip(&pattern[at..at + count]) {
+                        *byte &= mask;
+                    }
+                }
+                at = (at + count) % len;
+                to = rest;
+            }
+        }
+    }
+
+    /// Takes in the primes whose square lies before the end of this segment.
+    fn set_to_work(&mut self) {
+        let end = self.base.saturating_add(SEGMENT_BYTES as u64 * 30);
+        while let Some(&p) = self.primes.get(self.waiting) {
+            let wide = u64::from(p);
+            if wide * wide >= end {
+                break;
+            }
+            self.waiting += 1;
+            let least = self.base.div_ceil(wide).max(wide);
+            // Cofactors go round: below, all differences are taken modulo 2^64 and are small.
+            let byte = |m: u64| wide.wrapping_mul(m).wrapping_sub(self.base) / 30;
+            let class = RESIDUES.iter().position(|&r| r == wide % 30).unwrap_or(0);
+            if (p as usize) < SEGMENT_BYTES {
+                let at = RESIDUES.map(|r| {
+                    let m = least + (r + 30 - least % 30) % 30;
+                    byte(m) as u32
+                });
+                self.medium[class].push(Medium { p, at });
+            } else {
+                let mut m = least;
+                while BIT[(m % 30) as usize] == 0 {
+                    m += 1;
+                }
+                let k = BIT[(m % 30) as usize].trailing_zeros() as u64;
+                let state = class as u64 * 8 + k;
+                push(&mut self.buckets, self.current, byte(m) as usize, wide / 30, state);
+            }
+        }
+    }
+
+    /// Empties the bucket of this segment.
+    fn strike_large(&mut self) {
+        let mut entries = std::mem::take(&mut self.buckets[self.current]);
+        for &entry in &entries {
+            let strike = STRIKES[(entry & 63) as usize];
+            let at = (entry >> 8) as usize % SEGMENT_BYTES;
+            let q = entry >> 32;
+            self.sieve[at] &= strike.keep;
+            let next = at + q as usize * usize::from(strike.gap) + usize::from(strike.extra);
+            push(&mut self.buckets, self.current, next, q, u64::from(strike.next));
+        }
+        entries.clear();
+        // What it struck twice in this segment is impossible: p is at least a segment long, and
+        // two cofactors of a prime are at least 2 apart, but 2p/30 bytes can be less.
+        let again = std::mem::replace(&mut self.buckets[self.current], entries);
+        if !again.is_empty() {
+            self.buckets[self.current].extend(again);
+            self.strike_large();
+        }
+    }
+
+    /// Takes out what lies before `low` and from `high` on.
+    fn cut_ends(&mut self) {
+        if self.base < self.low {
+            for (k, r) in RESIDUES.into_iter().enumerate() {
+                if self.base + r < self.low {
+                    self.sieve[0] &= !(1 << k);
+                }
+            }
+        }
+        let end = self.base.saturating_add(self.bytes as u64 * 30);
+        if end >= self.high {
+            let last = self.base + (self.bytes as u64 - 1) * 30;
+            for (k, r) in RESIDUES.into_iter().enumerate() {
+                if last.checked_add(r).is_none_or(|n| n >= self.high) {
+                    self.sieve[self.bytes - 1] &= !(1 << k);
+                }
+            }
+            self.sieve[self.bytes..].fill(0);
+        }
+    }
+}
+
+/// Puts an entry that strikes `byte` bytes from the start of the current segment in its bucket.
+#[inline(always)]
+fn push(buckets: &mut [Vec<Entry>], current: usize, byte: usize, q: u64, state: u64) {
+    let bucket = (current + byte / SEGMENT_BYTES) & (buckets.len() - 1);
+    let at = (byte % SEGMENT_BYTES) as u64;
+    buckets[bucket].push(q << 32 | at << 8 | state);
+}
+
+/// Strikes all primes of residue `RESIDUES[CLASS]`.
+fn strike_medium<const CLASS: usize>(sieve: &mut [u8], primes: &mut [Medium]) {
+    for prime in primes {
+        let p = prime.p as usize;
+        let mut at = prime.at.map(|at| at as usize);
+        let farthest = at.iter().fold(0, |far, &at| far.max(at));
+        if farthest < sieve.len() {
+            let rounds = (sieve.len() - 1 - farthest) / p + 1;
+            for _ in 0..rounds {
+                for k in 0..8 {
+                    sieve[at[k]] &= STRIKES[CLASS * 8 + k].keep;
+                    at[k] += p;
+                }
+            }
+        }
+        // All but the farthest may have one more strike.
+        for k in 0..8 {
+            if at[k] < sieve.len() {
+                sieve[at[k]] &= STRIKES[CLASS * 8 + k].keep;
+                at[k] += p;
+            }
+            prime.at[k] = (at[k] - sieve.len()) as u32;
+        }
+    }
+}
+
+/// The base primes above the patterns.
+fn base(limit: u64) -> Vec<u32> {
+    if limit > 1 << 10 {
+        let mut primes = base_primes(limit);
+        primes.drain(..SMALLEST.len());
+        return primes;
+    }
+    let is_prime = |n: &u64| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    (FIRST..=limit).filter(is_prime).map(|p| p as u32).collect()
+}
+
+/// The patterns, made at the first call.
+fn patterns() -> &'static [Vec<u8>] {
+    static MADE: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    MADE.get_or_init(|| PATTERNS.iter().map(|primes| pattern(primes)).collect())
+}
+
+/// Twice the pattern that the primes leave, so that it can be read from any start.
+fn pattern(primes: &[usize]) -> Vec<u8> {
+    let len: usize = primes.iter().product();
+    let mut bytes = vec![0xff; 2 * len];
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        for (k, r) in RESIDUES.into_iter().enumerate() {
+            let n = i * 30 + r as usize;
+            if primes.iter().any(|p| n % p == 0) {
+                *byte &= !(1 << k);
+            }
+        }
+    }
+    bytes
+}

@@ -1,0 +1,143 @@
+//! What the walk (`tests/walk.rs`) drives: one job, its memory, a worker's turn and a recovery,
+//! each by itself in one process. Only with the feature `walk`; not part of the API.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ndarray::Ix1;
+
+use crate::args::{ChunkMut, Description, Param};
+use crate::array::SharedArray;
+use crate::config::MAX_JOBS;
+use crate::control::Control;
+use crate::ctx::Ctx;
+use crate::entry::{Entry, Map};
+use crate::error::Death;
+use crate::layout::Layout;
+use crate::pool::jobs::{Jobs, OnDeath, Submission, Ticket};
+use crate::pool::table::{Local, Table};
+use crate::protocol::Owner;
+use crate::segment::Segment;
+use crate::worker::Worker;
+
+pub use crate::mutant::Mutant;
+#[cfg(feature = "walk-mutants")]
+pub use crate::mutant::choose;
+
+/// 1: the kernel stops half way and says 2; 3: it goes on.
+pub static HALF_WAY: AtomicU32 = AtomicU32::new(0);
+
+/// A job of small chunks changed in place, with a result a chunk, published and not begun.
+#[derive(Debug)]
+pub struct Stage {
+    control: Control,
+    block: Arc<Segment>,
+    table: Arc<Table>,
+    jobs: Jobs,
+    ticket: Ticket,
+    x: SharedArray<u64, Ix1>,
+    results: SharedArray<u64, Ix1>,
+}
+
+/// What the kernel makes of element `v` of chunk `chunk`.
+#[must_use]
+pub fn changed(v: u64, chunk: u64, salt: u64) -> u64 {
+    v.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(chunk ^ salt)
+}
+
+fn kernel((mut c, salt): (ChunkMut<'_, u64, Ix1>, u64), ctx: &mut Ctx) -> u64 {
+    let chunk = ctx.chunk();
+    let c = c.as_slice_mut();
+    let (first, second) = c.split_at_mut(c.len() / 2);
+    first.iter_mut().for_each(|v| *v = changed(*v, chunk, salt));
+    if HALF_WAY.load(Ordering::Relaxed) == 1 {
+        HALF_WAY.store(2, Ordering::SeqCst);
+        while HALF_WAY.load(Ordering::SeqCst) != 3 {
+            std::thread::yield_now();
+        }
+    }
+    second.iter_mut().for_each(|v| *v = changed(*v, chunk, salt));
+    c.iter().fold(0, |sum: u64, &v| sum.wrapping_add(v))
+}
+
+fn entry_of<A, F>(_: &A, _: F) -> &'static crate::entry::KernelEntry
+where
+    A: crate::args::Args,
+    F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> u64 + Copy + 'static,
+{
+    Map::<A, F, u64>::ENTRY
+}
+
+impl Stage {
+    /// Publishes a job over `chunks` chunks of `rows` elements 0, 1, 2, …
+    ///
+    /// # Panics
+    /// Where there is no memory for it.
+    #[must_use]
+    pub fn new(workers: usize, chunks: usize, rows: usize, salt: u64) -> Stage {
+        let layout = Layout { workers };
+        let block = Segment::nameless("walk", layout.bytes()).expect("memory");
+        let control = Control::create(Arc::clone(&block), layout, [0; 2]);
+        let table = Table::new(control.clone());
+        let jobs = Jobs::new(control.clone(), Arc::clone(&table), false);
+        let mut x = SharedArray::<u64, _>::zeros(chunks * rows).expect("memory");
+        x.as_mut_slice().iter_mut().zip(0..).for_each(|(v, i)| *v = i);
+        let results = SharedArray::<u64, _>::zeros(chunks).expect("memory");
+        let args = (x.chunks_mut(rows), Param(salt));
+        let entry = entry_of(&args, |item, ctx| kernel(item, ctx));
+        let ticket = jobs
+            .submit(Submission {
+                args: Description::of(&args).expect("good arguments"),
+                entry,
+                offset: entry.offset().expect("in the image"),
+                results: Some((Arc::clone(results.segment()), results.data_offset())),
+                result_bytes: size_of::<u64>(),
+                stream: 0,
+                on_death: OnDeath::Retry,
+                flags: 0,
+            })
+            .expect("published");
+        Stage { control, block, table, jobs, ticket, x, results }
+    }
+
+    /// All shared memory that a worker or a recovery changes: mappings, and how much of each is
+    /// in use (of the control block, all up to the second job's slot).
+    #[must_use]
+    pub fn memory(&self) -> Vec<(*mut u8, usize, usize)> {
+        let used = Layout { workers: self.control.workers() }.job(1);
+        let mut all = vec![(self.block.base(), self.block.len(), used)];
+        let arrays = [self.x.segment(), self.results.segment()];
+        let journals = self.jobs.journals();
+        let segments = arrays.into_iter().chain(&journals);
+        all.extend(segments.map(|s| (s.base(), s.len(), s.len())));
+        all
+    }
+
+    /// One worker's turn, until there is nothing left for it.
+    pub fn work(&self, worker: usize, incarnation: u32) {
+        let source = Local(Arc::clone(&self.table));
+        Worker::new(self.control.clone(), worker, incarnation, source).pass();
+    }
+
+    /// The supervisor's part after the death of this worker.
+    pub fn recover(&self, worker: u32, incarnation: u32) {
+        let owner = Owner { worker, incarnation };
+        self.jobs.recover(owner, 0, Death::Signal(9), "");
+    }
+
+    /// Whether the job is over, and every element and result is as without any death.
+    #[must_use]
+    pub fn is_right(&self, rows: usize, salt: u64) -> bool {
+        if !self.jobs.is_over(&self.ticket) || self.jobs.finish(&self.ticket).is_err() {
+            return false;
+        }
+        let expected = |i: usize| changed(i as u64, (i / rows) as u64, salt);
+        let data = self.x.as_slice().iter().enumerate().all(|(i, &v)| v == expected(i));
+        let sum = |c: usize| {
+            (c * rows..(c + 1) * rows).fold(0, |sum: u64, i| sum.wrapping_add(expected(i)))
+        };
+        data && self.results.as_slice().iter().enumerate().all(|(c, &r)| r == sum(c))
+    }
+}
+
+const _: () = assert!(MAX_JOBS > 1);

@@ -1,0 +1,197 @@
+//! F4: kernels that die in every way a kernel can, once or each time; F5: stopped workers.
+
+mod faults;
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use faults::{alone, pool, serial, signal_child, stir, wait_until, watchdog};
+use pinpool::ndarray::Ix1;
+use pinpool::{ChunkMut, Ctx, Death, Error, JobError, OnDeath, Param, Pool, SharedArray, indices};
+use rustix::process::Signal;
+
+/// Dies in the way `how` says.
+fn die(how: u64) {
+    match how {
+        // SAFETY: not safe: that is the point. The address is never mapped.
+        0 => unsafe { std::ptr::without_provenance_mut::<u8>(16).write_volatile(1) },
+        1 => {
+            // SAFETY: ends this process by the signal of a page beyond a file's end.
+            unsafe { libc::raise(libc::SIGBUS) };
+        }
+        2 => {
+            // SAFETY: as above, of an illegal instruction.
+            unsafe { libc::raise(libc::SIGILL) };
+        }
+        3 => {
+            // SAFETY: as above, of a division by zero.
+            unsafe { libc::raise(libc::SIGFPE) };
+        }
+        4 => std::process::abort(),
+        5 => std::process::exit(3),
+        _ => {
+            let mut deep = [0u8; 1 << 16];
+            deep[0] = how as u8;
+            std::hint::black_box(&deep);
+            // An overflow of the stack.
+            die(std::hint::black_box(how + 1));
+            std::hint::black_box(&deep);
+        }
+    }
+}
+
+const WAYS: [(u64, Death); 7] = [
+    (0, Death::Signal(11)),
+    (1, Death::Signal(7)),
+    (2, Death::Signal(4)),
+    (3, Death::Signal(8)),
+    (4, Death::Signal(6)),
+    (5, Death::Exit(3)),
+    // Workers start before std sets its handler up, which would make it SIGABRT.
+    (6, Death::Signal(11)),
+];
+
+const CHUNKS: usize = 40;
+const ROWS: usize = 16;
+
+/// Half of the chunk, then death in chunk 17 up to `times` incarnations, then the other half.
+fn dying_stir((mut c, (how, times)): (ChunkMut<'_, u64, Ix1>, (u64, u64)), ctx: &mut Ctx) {
+    let (first, second) = c.as_slice_mut().split_at_mut(ROWS / 2);
+    stir(first, ctx);
+    if ctx.chunk() == 17 && u64::from(ctx.incarnation()) < times {
+        die(how);
+    }
+    stir(second, ctx);
+}
+
+fn run(pool: &Pool, how: u64, times: u64, on_death: OnDeath) -> (Vec<u64>, pinpool::Result<()>) {
+    let mut x = SharedArray::<u64, _>::zeros(CHUNKS * ROWS).expect("memory");
+    let parameter = Param([how, times]);
+    let end = pool.stream(3).on_death(on_death).for_each(
+        (x.chunks_mut(ROWS), parameter),
+        |(c, [how, times]): (ChunkMut<'_, u64, Ix1>, [u64; 2]), ctx| {
+            dying_stir((c, (how, times)), ctx);
+        },
+    );
+    (x.as_slice().to_vec(), end)
+}
+
+#[test]
+fn a_kernel_that_dies_once_changes_no_bit() {
+    let _watchdog = watchdog("kernels that die once", 120);
+    let (expected, end) = run(&serial(), 0, 0, OnDeath::Retry);
+    end.expect("nothing dies");
+    for (how, death) in WAYS {
+        // One worker, so that the second incarnation meets the same chunk.
+        let pool = pool(1);
+        let (got, end) = run(&pool, how, 1, OnDeath::Retry);
+        end.unwrap_or_else(|e| panic!("{death}: {e}"));
+        assert_eq!(got, expected, "{death}");
+        assert_eq!(pool.deaths(), 1, "{death}");
+    }
+}
+
+#[test]
+fn a_kernel_that_dies_each_time_ends_its_job_and_nothing_else() {
+    let _watchdog = watchdog("kernels that die each time", 120);
+    let (expected, _) = run(&serial(), 0, 0, OnDeath::Retry);
+    let pool = pool(2);
+    for (how, expected_death) in WAYS {
+        let (got, end) = run(&pool, how, u64::MAX, OnDeath::Retry);
+        let error = end.expect_err("three deaths");
+        let Error::Job(JobError::Died { kernel, chunk, death, deaths, note, .. }) = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!((*chunk, *death, *deaths), (17, expected_death, 3));
+        assert!(kernel.contains("faults_kernels"), "{kernel}");
+        assert!(!note.is_empty());
+        let text = error.to_string();
+        assert!(text.contains("chunk 17") && text.contains(&expected_death.to_string()), "{text}");
+        // Each chunk is wholly old or wholly new.
+        for (c, (got, new)) in got.chunks(ROWS).zip(expected.chunks(ROWS)).enumerate() {
+            assert!(got == new && c != 17 || got.iter().all(|&v| v == 0), "chunk {c} is torn");
+        }
+        let squares = pool.map(indices(9), |i, _| i * i).expect("the pool lives on");
+        assert_eq!(squares.as_slice()[8], 64);
+    }
+}
+
+#[test]
+fn a_job_that_asks_for_it_ends_at_the_first_death() {
+    let _watchdog = watchdog("on_death(Fail)", 60);
+    let pool = pool(2);
+    let (got, end) = run(&pool, 4, u64::MAX, OnDeath::Fail);
+    let error = end.expect_err("one death is enough");
+    assert!(matches!(error, Error::Job(JobError::Died { deaths: 1, chunk: 17, .. })), "{error:?}");
+    assert!(got[17 * ROWS..18 * ROWS].iter().all(|&v| v == 0), "the chunk is put back");
+}
+
+/// Says that it is half way, by a file, and goes on after a while.
+fn sleepy((mut c, ms): (ChunkMut<'_, u64, Ix1>, u64), _: &mut Ctx) {
+    let (first, second) = c.as_slice_mut().split_at_mut(ROWS / 2);
+    first.iter_mut().for_each(|v| *v += 1);
+    std::thread::sleep(Duration::from_millis(ms));
+    second.iter_mut().for_each(|v| *v += 1);
+}
+
+#[test]
+fn a_stopped_worker_is_not_taken_for_dead_and_no_chunk_is_applied_twice() {
+    let _alone = alone();
+    let _watchdog = watchdog("stopped workers", 120);
+    let pool = pool(3);
+    let me = std::process::id();
+    let mut x = SharedArray::<u64, _>::zeros(60 * ROWS).expect("memory");
+    let (send, over) = channel();
+    std::thread::scope(|s| {
+        let (pool, x) = (&pool, &mut x);
+        s.spawn(move || {
+            let end = pool.for_each((x.chunks_mut(ROWS), Param(20u64)), sleepy);
+            send.send(end).expect("the test waits");
+        });
+        std::thread::sleep(Duration::from_millis(60));
+        let victim = pool.whereabouts()[1].pid;
+        assert!(signal_child(victim, me, Signal::STOP));
+        // Long enough for the other two to do all the rest.
+        assert!(over.recv_timeout(Duration::from_millis(1_500)).is_err(), "it holds a chunk");
+        assert_eq!(pool.deaths(), 0, "a silent worker is not dead");
+        assert!(signal_child(victim, me, Signal::CONT));
+        over.recv_timeout(Duration::from_secs(30)).expect("it goes on").expect("and ends well");
+    });
+    assert!(x.as_slice().iter().all(|&v| v == 1), "applied once");
+    assert_eq!(pool.deaths(), 0);
+}
+
+#[test]
+fn a_stopped_worker_that_is_killed_is_recovered() {
+    let _alone = alone();
+    let _watchdog = watchdog("stopped and killed", 120);
+    let pool = pool(2);
+    let me = std::process::id();
+    let mut x = SharedArray::<u64, _>::zeros(40 * ROWS).expect("memory");
+    std::thread::scope(|s| {
+        let (pool, x) = (&pool, &mut x);
+        let job = s.spawn(move || pool.for_each((x.chunks_mut(ROWS), Param(10u64)), sleepy));
+        std::thread::sleep(Duration::from_millis(50));
+        let victim = pool.whereabouts()[0].pid;
+        assert!(signal_child(victim, me, Signal::STOP));
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(signal_child(victim, me, Signal::KILL));
+        job.join().expect("no panic").expect("it ends well");
+    });
+    assert!(x.as_slice().iter().all(|&v| v == 1), "applied once");
+    assert!(wait_until(10, || pool.deaths() == 1));
+}
+
+#[test]
+fn a_worker_stopped_while_idle_keeps_no_job_from_the_others() {
+    let _alone = alone();
+    let _watchdog = watchdog("stopped while idle", 60);
+    let pool = pool(3);
+    pool.call((), |(), _| 0u8).expect("it works");
+    let victim = pool.whereabouts()[2].pid;
+    assert!(signal_child(victim, std::process::id(), Signal::STOP));
+    for i in 0..20u64 {
+        assert_eq!(pool.call(Param(i), |i, _| i + 1).expect("others do it"), i + 1);
+    }
+    assert!(signal_child(victim, std::process::id(), Signal::CONT));
+}
