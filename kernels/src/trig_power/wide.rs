@@ -47,8 +47,8 @@ pub(super) fn last<S: Simd, const STORE: bool>(
 fn round_abreast<S: Simd, const N: usize>(s: S, a: [S::F; N]) -> [S::F; N] {
     let mut y = near::round_abreast(s, a);
     let mut inside = 0xff;
-    for v in 0..N {
-        inside &= s.mask_bits(near::is_near(s, a[v]));
+    for &a in &a {
+        inside &= s.mask_bits(near::is_near(s, a));
     }
     if inside != 0xff {
         let general = general(s, a);
