@@ -85,7 +85,7 @@ impl KernelEntry {
         match ended {
             Ok(Ok(())) => Outcome::Done,
             Ok(Err(text)) => Outcome::Returned(text),
-            Err(payload) => Outcome::Panicked(crate::panics::take_message(payload.as_ref())),
+            Err(payload) => Outcome::Panicked(crate::panics::take_message(payload)),
         }
     }
 }
@@ -241,7 +241,7 @@ entry!(
                 return Ok(());
             }
             Ok(Err(error)) => (VERDICT_FAILED, error.to_string()),
-            Err(panic) => (VERDICT_PANICKED, crate::panics::take_message(panic.as_ref())),
+            Err(panic) => (VERDICT_PANICKED, crate::panics::take_message(panic)),
         };
         let mut len = text.len().min(VERDICT_TEXT_BYTES);
         while !text.is_char_boundary(len) {

@@ -16,7 +16,7 @@ use crate::array::SharedArray;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
 use crate::entry::{Entry, ForEach, KernelEntry, Map, TryMap};
-use crate::error::{ArgsError, Result};
+use crate::error::{ArgsError, JobError, Result};
 
 /// A job that is about to be run, with options of its own.
 #[derive(Debug)]
@@ -250,6 +250,9 @@ impl<'p> Job<'p> {
     ) -> Result<Ticket> {
         let pool = self.pool;
         pool.check_alive()?;
+        if crate::panics::in_kernel() {
+            return Err(JobError::InKernel.into());
+        }
         let offset =
             entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
         let stream =
@@ -276,16 +279,34 @@ impl<'p> Job<'p> {
 
     /// Waits for the job, telling how far it is, and takes its value.
     pub(super) fn end<T>(&self, running: Running<T>) -> Result<T> {
+        let over = Over { pool: self.pool, ticket: &running.ticket };
         if let Some(hook) = self.hook {
             while !self.pool.is_serial() && running.wait_timeout(self.pool, hook.every).is_err() {
                 (hook.tell)(running.progress(self.pool));
             }
         }
         running.wait(self.pool);
+        drop(over);
         if let Some(hook) = self.hook {
             (hook.tell)(running.progress(self.pool));
         }
         Ok(running.take(self.pool)?)
+    }
+}
+
+/// Sees a job to its end: the progress hook is the caller's and may panic, and what the job
+/// borrows must outlive it all the same.
+struct Over<'a> {
+    pool: &'a Pool,
+    ticket: &'a Ticket,
+}
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        if !self.pool.jobs.is_over(self.ticket) {
+            self.pool.cancel(self.ticket);
+            self.pool.drive(self.ticket);
+        }
     }
 }
 

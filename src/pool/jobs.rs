@@ -383,7 +383,8 @@ impl Jobs {
         if spin_until(CALLER_SPIN_NS, self.looks, over) {
             return true;
         }
-        let end = limit.map(|l| Instant::now() + l);
+        // Beyond the clock: no limit.
+        let end = limit.and_then(|l| Instant::now().checked_add(l));
         c.waiters.fetch_add(1, Ordering::SeqCst);
         let seen = loop {
             let now = c.epoch.load(Ordering::SeqCst);

@@ -44,7 +44,8 @@ pub(crate) struct Limits {
 /// What a worker was at when the supervisor last looked, and since when.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
-    at: (u64, u64, u64),
+    /// Incarnation, job, chunk, chunks finished.
+    at: (Option<u32>, u64, u64, u64),
     since: Instant,
 }
 
@@ -71,7 +72,7 @@ impl Limits {
 
 impl Seen {
     pub(crate) fn nothing() -> Seen {
-        Seen { at: (0, 0, 0), since: Instant::now() }
+        Seen { at: (None, 0, 0, 0), since: Instant::now() }
     }
 }
 
@@ -86,6 +87,7 @@ impl Jobs {
         for (worker, seen) in seen.iter_mut().enumerate() {
             let c = &self.control.worker(worker).current;
             let at = (
+                alive[worker],
                 c.epoch.load(Ordering::Relaxed),
                 c.chunk.load(Ordering::Relaxed),
                 c.finished.load(Ordering::Relaxed),

@@ -294,7 +294,7 @@ impl Pool {
     }
 
     /// Stops all jobs in flight: each ends with [`JobError::Cancelled`], after the chunks that
-    /// are in progress. From another thread, or a signal's.
+    /// are in progress. From another thread, or a thread that waits for signals.
     pub fn cancel_all(&self) {
         if !self.is_fork() {
             self.jobs.cancel_all();

@@ -64,6 +64,8 @@ impl Watch {
         env: Vec<(OsString, OsString)>,
         name: String,
     ) -> std::io::Result<Watch> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        table.set_bell(bell.try_clone()?);
         Ok(Watch {
             control,
             segment,
@@ -74,7 +76,7 @@ impl Watch {
             name,
             failed: Mutex::new(None),
             built: AtomicBool::new(false),
-            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            bell,
             stopping: AtomicBool::new(false),
             at_once: AtomicBool::new(false),
         })

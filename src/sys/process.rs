@@ -206,6 +206,12 @@ pub(crate) fn worker_signals() {
     }
 }
 
+/// What C code has printed and not yet written.
+pub(crate) fn flush_c_streams() {
+    // SAFETY: flushes all output streams of the C library.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
 /// Ends this process at once, without destructors of anybody.
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: does not return; open files are the kernel's business.

@@ -66,7 +66,7 @@ pub(super) fn base_2_one<const V: usize>(n: &[__m512i; V]) -> [Passed; V] {
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn base_2_two<const V: usize>(n: &[__m512i; V], steps: u32) -> [Passed; V] {
     let zero = _mm512_setzero_si512();
-    let mut moduli = [TwoLimbs { n: zero, low: zero, high: zero, inverse: zero }; V];
+    let mut moduli = [TwoLimbs { low: zero, high: zero, inverse: zero }; V];
     let mut x = [(zero, zero); V];
     let mut rest = [zero; V];
     for i in 0..V {
@@ -217,7 +217,7 @@ pub(super) fn lucas_one<const V: usize>(n: &[__m512i; V], one: &[__m512i; V]) ->
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn lucas_two<const V: usize>(n: &[__m512i; V], one: &[Pair; V]) -> [u8; V] {
     let zero = _mm512_setzero_si512();
-    let mut moduli = [TwoLimbs { n: zero, low: zero, high: zero, inverse: zero }; V];
+    let mut moduli = [TwoLimbs { low: zero, high: zero, inverse: zero }; V];
     let (mut minus_p, mut minus_two) = ([(zero, zero); V], [(zero, zero); V]);
     let (mut v, mut w) = ([(zero, zero); V], [(zero, zero); V]);
     let mut found = [Parameters { p: zero, found: 0, prime: 0 }; V];
@@ -382,19 +382,17 @@ struct Character {
     non_squares: u64,
 }
 
-/// (P² - 4 / n) for P = 3, 4, 5, 9, 11, 15, 17, 21, once all before are +1, is the character of one
-/// prime: 5, 12, 21, 77, 117, 221, 285, 437 have the others as squares or with symbol +1.
-/// P = 6 asks for 2; the P between add nothing new.
-const CHARACTERS: [Character; 8] = [
-    Character::new(3, 5),
-    Character::new(4, 3),
-    Character::new(5, 7),
-    Character::new(9, 11),
-    Character::new(11, 13),
-    Character::new(15, 17),
-    Character::new(17, 19),
-    Character::new(21, 23),
-];
+/// The characters of [`lucas::PARAMETER_PRIMES`]; between the third and the fourth comes 2.
+const CHARACTERS: [Character; 8] = {
+    let mut all = [Character::new(3, 5); 8];
+    let mut i = 0;
+    while i < 8 {
+        let (parameter, prime) = lucas::PARAMETER_PRIMES[i];
+        all[i] = Character::new(parameter, prime);
+        i += 1;
+    }
+    all
+};
 
 impl Character {
     const fn new(parameter: u64, prime: u64) -> Character {

@@ -26,13 +26,14 @@ mod arithmetic;
 mod batch;
 #[cfg(target_arch = "x86_64")]
 mod batch_avx512;
+mod ecm;
 #[cfg(target_arch = "x86_64")]
 mod ecm_avx512;
-#[cfg(target_arch = "x86_64")]
 mod ecm_plan;
 mod factor;
 #[cfg(target_arch = "x86_64")]
 mod factor_avx512;
+mod factor_batch;
 #[cfg(target_arch = "x86_64")]
 mod hart_avx512;
 #[cfg(target_arch = "x86_64")]

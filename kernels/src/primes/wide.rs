@@ -22,7 +22,7 @@ pub fn is_prime_u128(n: u128) -> bool {
     if let Ok(n) = u64::try_from(n) {
         return is_prime(n);
     }
-    if n % 2 == 0 || (3..212).step_by(2).any(|d| n % d == 0) {
+    if n.is_multiple_of(2) || (3..212).step_by(2).any(|d| n.is_multiple_of(d)) {
         return false;
     }
     let m = Wide::new(n);
@@ -173,7 +173,7 @@ pub fn factor_u128(
         return Ok(found);
     }
     for d in (2..1000).filter(|d| *d == 2 || d % 2 == 1) {
-        while rest % d == 0 {
+        while rest.is_multiple_of(d) {
             found.push(d);
             rest /= d;
         }
