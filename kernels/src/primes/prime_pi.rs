@@ -149,7 +149,9 @@ fn special_leaves(n: u64, tables: &Tables) -> i64 {
                 p,
                 low,
                 least: (n / p.saturating_mul(high)).max(tables.y / p),
-                most: n.checked_div(p.saturating_mul(low)).map_or(tables.y, |most| most.min(tables.y)),
+                most: n
+                    .checked_div(p.saturating_mul(low))
+                    .map_or(tables.y, |most| most.min(tables.y)),
                 before: *before,
             };
             if p >= leaves.most {
