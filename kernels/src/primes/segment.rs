@@ -233,6 +233,7 @@ impl Segments {
     }
 
     /// Empties the bucket of this segment.
+    #[inline(never)]
     fn strike_large(&mut self) {
         let mut entries = std::mem::take(&mut self.buckets[self.current]);
         for &entry in &entries {
@@ -318,7 +319,9 @@ fn strike_all(sieve: &mut [u8], primes: &mut [Vec<Medium>; 8]) {
     strike::<7>(sieve, &mut primes[7]);
 }
 
-/// Strikes by the primes of residue `RESIDUES[CLASS]`.
+/// Strikes by the primes of residue `RESIDUES[CLASS]`. A function of its own, so that the loop has all
+/// registers for its eight positions.
+#[inline(never)]
 fn strike<const CLASS: usize>(sieve: &mut [u8], primes: &mut [Medium]) {
     let len = sieve.len();
     if len == 0 {
