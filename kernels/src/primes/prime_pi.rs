@@ -148,8 +148,10 @@ fn special_leaves(n: u64, tables: &Tables) -> i64 {
             let leaves = Leaves {
                 p,
                 low,
-                least: (n / (p * high)).max(tables.y / p),
-                most: n.checked_div(p * low).map_or(tables.y, |most| most.min(tables.y)),
+                least: (n / p.saturating_mul(high)).max(tables.y / p),
+                most: n
+                    .checked_div(p.saturating_mul(low))
+                    .map_or(tables.y, |most| most.min(tables.y)),
                 before: *before,
             };
             if p >= leaves.most {

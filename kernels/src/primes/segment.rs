@@ -200,7 +200,6 @@ impl Segments {
     }
 
     /// Takes in the primes whose square lies before the end of this segment.
-    #[inline(never)]
     fn set_to_work(&mut self) {
         let end = self.base.saturating_add(SEGMENT_BYTES as u64 * 30);
         while let Some(&p) = self.primes.get(self.waiting) {
@@ -287,7 +286,6 @@ fn push(buckets: &mut [Vec<Entry>], current: usize, byte: usize, q: u64, state: 
 }
 
 /// Writes the patterns of the small primes over a block whose first byte is the `first` of all.
-#[inline(never)]
 fn lay_patterns(block: &mut [u8], first: u64, patterns: &[Vec<u8>]) {
     let mut at = [0; PATTERNS.len()];
     for (at, pattern) in at.iter_mut().zip(patterns) {
@@ -321,10 +319,14 @@ fn strike_all(sieve: &mut [u8], primes: &mut [Vec<Medium>; 8]) {
     strike::<7>(sieve, &mut primes[7]);
 }
 
-/// Strikes by the primes of residue `RESIDUES[CLASS]`.
+/// Strikes by the primes of residue `RESIDUES[CLASS]`. A function of its own, so that the loop has all
+/// registers for its eight positions.
 #[inline(never)]
 fn strike<const CLASS: usize>(sieve: &mut [u8], primes: &mut [Medium]) {
     let len = sieve.len();
+    if len == 0 {
+        return;
+    }
     for prime in primes {
         let p = prime.p as usize;
         let mut at = prime.at.map(|at| at as usize);
@@ -344,7 +346,8 @@ fn strike<const CLASS: usize>(sieve: &mut [u8], primes: &mut [Medium]) {
         for k in 0..8 {
             let inside = ((at[k] as i64 - len as i64) >> 63) as u64;
             let keep = STRIKES[CLASS * 8 + k].keep | !(inside as u8);
-            // SAFETY: it is at[k] where that is below the length, and 0 where it is not.
+            // SAFETY: it is at[k] where that is below the length, and 0, which is below it too, where
+            // at[k] is not.
             let byte = unsafe { sieve.get_unchecked_mut(at[k] & inside as usize) };
             *byte &= keep;
             prime.at[k] = (at[k] + (p & inside as usize) - len) as u32;

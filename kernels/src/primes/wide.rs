@@ -151,8 +151,8 @@ impl std::error::Error for FactorU128Error {}
 ///
 /// Factors below 2^64 are proven prime, larger ones are Baillie-PSW probable primes. Before each
 /// elliptic curve `go_on` is asked; when it returns false, what was found comes back as the error.
-/// A factor of 50 bits takes some tens of milliseconds, the worst case (two primes of 64 bits)
-/// seconds.
+/// A factor of 60 bits takes some tenths of a second; the worst case, two primes of 64 bits, a few
+/// tenths more.
 ///
 /// # Errors
 /// [`FactorU128Error::GivenUp`] when `go_on` returned false.
