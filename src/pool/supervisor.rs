@@ -282,7 +282,8 @@ impl Loop {
             (false, false) => child.failed_starts += 1,
         }
         child.incarnation += 1;
-        if !ready && !(killed && child.killed_starts < MAX_KILLED_STARTS) {
+        let again = killed && child.killed_starts < MAX_KILLED_STARTS;
+        if !ready && !again {
             let len = standing.text_len.swap(0, Ordering::AcqRel);
             let reason = match len {
                 0 => format!("it died by {death} before it was ready"),
