@@ -20,6 +20,7 @@
 //!
 //! What the parent changed in its own memory (statics, environment, loggers) a worker does not
 //! see: parameters and arrays carry state.
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!(
     "pinpool runs on Linux on x86-64 and aarch64; the crate pinpool-kernels builds elsewhere too"

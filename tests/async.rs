@@ -295,7 +295,9 @@ fn time_outs_and_cancels_at_random_leave_every_other_result_right() {
 fn random_jobs(pool: &Pool, thread: u64) {
     let streams = pinpool::rng::Streams::new(7);
     let mut rng = pinpool::rng::ChunkRng::new(&streams, 0, thread);
-    let end = std::time::Instant::now() + Duration::from_secs(2);
+    // Two seconds, or as many as are asked for: a minute now and then.
+    let seconds = std::env::var("PINPOOL_STRESS_SECONDS").ok().and_then(|s| s.parse().ok());
+    let end = std::time::Instant::now() + Duration::from_secs(seconds.unwrap_or(2));
     while std::time::Instant::now() < end {
         pool.scope(|s| {
             for _ in 0..20 {

@@ -7,7 +7,7 @@
 
 use pinpool_kernels::primes::{
     Factors, count_primes, divisor_sum, factor, factor_slice, is_prime, is_prime_slice, moebius,
-    moebius_slice, next_prime, prime_pi, primes_in, totient, totient_slice,
+    moebius_slice, next_prime, nth_prime, prime_pi, primes_in, totient, totient_slice,
 };
 
 /// SplitMix64.
@@ -65,8 +65,8 @@ fn agrees_with_a_sieve(low: u64, high: u64) {
 
 #[test]
 fn small_numbers_and_a_window_below_2_to_32_agree_with_a_sieve() {
-    agrees_with_a_sieve(0, 3_000_000);
-    agrees_with_a_sieve((1 << 32) - 500_000, 1 << 32);
+    agrees_with_a_sieve(0, 2_000_000);
+    agrees_with_a_sieve((1 << 32) - 200_000, 1 << 32);
     for n in 0..100_000 {
         assert_eq!(u8::from(is_prime(n)), slice(&[n])[0], "{n}");
     }
@@ -97,8 +97,8 @@ fn random_agree(count: usize) {
 
 #[test]
 fn the_largest_and_random_numbers_agree_with_another_implementation() {
-    largest_agree(100_000);
-    random_agree(200_000);
+    largest_agree(60_000);
+    random_agree(100_000);
 }
 
 #[test]
@@ -264,8 +264,11 @@ fn windows_up_to_the_end_of_u64_hold_as_many_primes_as_primesieve_finds() {
 }
 
 #[test]
-#[ignore = "pi(10^13) and pi(10^14): seconds in release, minutes in debug"]
+#[ignore = "pi(10^11) to pi(10^14): seconds in release, minutes in debug"]
 fn large_powers_of_ten_give_the_published_counts() {
+    assert_eq!(prime_pi(10u64.pow(11)), 4_118_054_813);
+    assert_eq!(prime_pi(10u64.pow(12)), 37_607_912_018);
+    assert_eq!(nth_prime(1_000_000_000), Some(22_801_763_489));
     assert_eq!(prime_pi(10u64.pow(13)), 346_065_536_839);
     assert_eq!(prime_pi(10u64.pow(14)), 3_204_941_750_802);
     assert_eq!(count_primes(0, 10u64.pow(10)), 455_052_511);

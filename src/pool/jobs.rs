@@ -17,7 +17,7 @@ use super::results::Results;
 use super::table::Table;
 use crate::args::{Description, chunk_bytes};
 use crate::config::{
-    CALLER_SPIN_NS, INLINE_RESULT_BYTES, INLINE_WORDS, LOOKS_BETWEEN_YIELDS,
+    CALLER_SPIN_NS, INLINE_RESULT_BYTES, INLINE_WORDS, JOURNALS_KEPT_BYTES, LOOKS_BETWEEN_YIELDS,
     LOOKS_BETWEEN_YIELDS_SHARED, MAX_JOBS, MAX_KILLS, MAX_OWN_DEATHS,
 };
 use crate::control::{Control, futex_half, load_text};
@@ -460,6 +460,15 @@ impl Jobs {
         *job.ended.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
         inner.words.extend(job.words);
         inner.free.push(slot);
+        let journals = inner.journals.first().map_or(0, |j| j.len() * inner.journals.len());
+        if inner.free.len() == MAX_JOBS && journals > JOURNALS_KEPT_BYTES {
+            // The undo copies of one job with large chunks are no reason to keep so much memory.
+            for w in 0..self.control.workers() {
+                self.control.worker(w).standing.journal.store(0, Ordering::Release);
+            }
+            inner.journals.clear();
+            inner.old_journals.clear();
+        }
     }
 
     /// The failure at the lowest chunk, of those that workers and supervisor have seen.

@@ -282,8 +282,8 @@ impl Loop {
             (false, false) => child.failed_starts += 1,
         }
         child.incarnation += 1;
-        let again = killed && child.killed_starts < MAX_KILLED_STARTS;
-        if !ready && !again {
+        let patient = killed && child.killed_starts < MAX_KILLED_STARTS;
+        if !(ready || patient) {
             let len = standing.text_len.swap(0, Ordering::AcqRel);
             let reason = match len {
                 0 => format!("it died by {death} before it was ready"),

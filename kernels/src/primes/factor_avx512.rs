@@ -238,13 +238,12 @@ fn one_curve(group: &[Open]) -> [Option<u64>; LANES] {
     for lane in 0..LANES {
         let entry = group[lane % group.len()];
         n[lane] = entry.n;
-        let spare = lane / group.len();
-        // Spare lanes take curves from the end of the list, and go round it.
-        let curve = match spare.checked_sub(1) {
-            None => entry.curves as usize,
-            Some(spare) => CURVES.len() - 1 - spare % CURVES.len(),
+        // Spare lanes take curves from the end of the list.
+        let curve = match lane / group.len() {
+            0 => entry.curves as usize,
+            spare => CURVES.len() - 1 - (spare - 1) % CURVES.len(),
         };
-        curves[lane] = CURVES[curve % CURVES.len()];
+        curves[lane] = CURVES[curve];
     }
     let mut vectors = [_mm512_setzero_si512(); VECTORS];
     for (vector, n) in vectors.iter_mut().zip(n.as_chunks::<8>().0) {

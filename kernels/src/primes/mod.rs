@@ -39,11 +39,17 @@ mod hart_avx512;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 #[cfg(target_arch = "x86_64")]
-mod ifma_tests;
+mod ifma_base_2;
+#[cfg(target_arch = "x86_64")]
+mod ifma_lucas;
+#[cfg(target_arch = "x86_64")]
+mod ifma_parameters;
 mod interleaved;
 mod is_prime;
 mod lucas;
 mod montgomery;
+#[cfg(target_arch = "x86_64")]
+mod packed_avx512;
 mod prime_pi;
 mod rho;
 mod segment;
