@@ -2,6 +2,7 @@
 //!
 //! Victims are pools in processes of their own, whose orphans come to this process, so that not
 //! one can be overlooked.
+#![allow(clippy::zombie_processes)] // `any_left` reaps everything
 
 mod faults;
 
@@ -74,7 +75,6 @@ fn adopt_orphans() {
     assert_eq!(done, 0);
 }
 
-#[allow(clippy::zombie_processes)] // `any_left` reaps everything
 fn start(role: &str) -> Child {
     let mut command = victim(role);
     command.stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
