@@ -257,12 +257,14 @@ entry!(
     }
 );
 
-/// Bytes of a verdict: one of those below, and for the last two the text's length above bit 8.
+/// Bytes of a verdict: one of those below, and for all but the first the text's length above bit 8.
 pub(crate) const VERDICT_BYTES: usize = 8;
 pub(crate) const VERDICT_TEXT_BYTES: usize = 120;
 pub(crate) const VERDICT_GOOD: u64 = 1;
 pub(crate) const VERDICT_FAILED: u64 = 2;
 pub(crate) const VERDICT_PANICKED: u64 = 3;
+/// Written by the supervisor, of a chunk that its worker died in too often.
+pub(crate) const VERDICT_DIED: u64 = 4;
 
 entry!(
     /// What a new worker runs first; its one argument is the parameter.

@@ -84,7 +84,7 @@ impl Stage {
         x.as_mut_slice().iter_mut().zip(0..).for_each(|(v, i)| *v = i);
         let results = SharedArray::<u64, _>::zeros(chunks).expect("memory");
         let args = (x.chunks_mut(rows), Param(salt));
-        let entry = entry_of(&args, |item, ctx| kernel(item, ctx));
+        let entry = entry_of(&args, kernel);
         let ticket = jobs
             .submit(Submission {
                 args: Description::of(&args).expect("good arguments"),
