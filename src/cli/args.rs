@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pinpool::Backend;
@@ -26,6 +27,8 @@ pub(super) enum Command {
     Run(RunArgs),
     /// Run a kernel serially, in threads and in processes, and compare times and bits.
     Compare(CompareArgs),
+    /// Run programs or scripts side by side, each on a place of its own.
+    Exec(ExecArgs),
     /// Print packages, NUMA nodes, cores and PUs, and where workers would go.
     Topo(TopoArgs),
     /// Say what on this machine will hurt a pool, why, and how to mend it.
@@ -52,6 +55,10 @@ pub(super) enum KernelName {
     IsPrime,
     /// The prime factors of each of many integers.
     Factor,
+    /// How many primes lie from --low up to but not including --high, by a sieve.
+    CountPrimes,
+    /// How many primes there are up to N, without listing them.
+    PrimePi,
 }
 
 /// What is computed; with the seed, all that the result depends on.
@@ -60,11 +67,16 @@ pub(super) struct JobArgs {
     /// The kernel.
     pub(super) kernel: KernelName,
 
+    /// The N of prime-pi.
+    #[arg(value_name = "N", value_parser = numbers::integer)]
+    pub(super) number: Option<u64>,
+
     /// How many elements [default: 40M for trig-power, 1000 for is-prime, 100 for factor].
     #[arg(long, visible_alias = "count", value_name = "N", value_parser = numbers::count, conflicts_with = "input")]
     pub(super) elements: Option<usize>,
 
-    /// Elements in a chunk [default: elements/256, at least 64, at most 32768].
+    /// Elements in a chunk [default: elements/256, at least 64, at most 32768]; for count-primes,
+    /// numbers of the range [default: as the sieve likes them].
     #[arg(long, value_name = "N", value_parser = numbers::count)]
     pub(super) chunk: Option<usize>,
 
@@ -72,11 +84,13 @@ pub(super) struct JobArgs {
     #[arg(long, value_name = "N", value_parser = numbers::integer)]
     pub(super) rounds: Option<u64>,
 
-    /// Least integer drawn for is-prime [default: 1e14] and factor [default: 1e10].
+    /// Least integer drawn for is-prime [default: 1e14] and factor [default: 1e10]; where
+    /// count-primes begins [default: 0].
     #[arg(long, value_name = "N", value_parser = numbers::integer)]
     pub(super) low: Option<u64>,
 
-    /// Integers drawn lie below this [default: 5e14 for is-prime, 1e12 for factor].
+    /// Integers drawn lie below this [default: 5e14 for is-prime, 1e12 for factor]; so do those
+    /// that count-primes looks at [default: 1e9].
     #[arg(long, value_name = "N", value_parser = numbers::integer)]
     pub(super) high: Option<u64>,
 
@@ -108,7 +122,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "processes|threads|serial", default_value_t)]
     pub(super) backend: Backend,
 
-    /// Save the results: a sum per chunk, a bool per number, or a row of 16 factors per number.
+    /// Save the results: a sum or a count per chunk, a bool per number, or a row of 16 factors per
+    /// number.
     #[arg(long, value_name = "FILE.npy")]
     pub(super) output: Option<PathBuf>,
 
@@ -161,6 +176,38 @@ pub(super) struct CompareArgs {
     pub(super) json: bool,
 
     /// No progress bar, no remarks: nothing on standard error but errors.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExecArgs {
+    /// Command lines, each one argument, such as './simulate --steps 10'; without any, standard
+    /// input has one a line.
+    ///
+    /// Words are split at blanks; quotes and backslashes keep them together as in a shell, but
+    /// nothing is expanded: give --shell for pipes, variables and wildcards. Blank lines and lines
+    /// that begin with # are passed over.
+    #[arg(value_name = "COMMAND")]
+    pub(super) commands: Vec<OsString>,
+
+    /// Have each line run by `sh -c`.
+    #[arg(long)]
+    pub(super) shell: bool,
+
+    /// End a command that runs longer: it has failed.
+    #[arg(long, value_name = "SECONDS", value_parser = numbers::seconds)]
+    pub(super) timeout: Option<Duration>,
+
+    /// Run a command that fails up to N more times; the output of the last time counts.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) retries: u32,
+
+    /// No progress bar and no summary: nothing on standard error but errors and what commands
+    /// write there.
     #[arg(long, short)]
     pub(super) quiet: bool,
 

@@ -1,4 +1,5 @@
-//! `pinpool compare`: the same job serially, in threads and in processes, side by side.
+//! `pinpool compare`: the same job serially, in threads, in processes, and in processes by the
+//! asynchronous form, side by side.
 
 use std::io::{self, Write};
 
@@ -10,29 +11,30 @@ use serde::Serialize;
 use super::args::CompareArgs;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::kernels::{Factor, IsPrime, Job, Range, TrigPower};
+use super::kernels::{Form, Job, WithJob, with_job};
 use super::numbers::Bytes;
-use super::plan::{Kernel, Plan, Source};
+use super::plan::Plan;
 use super::progress::Progress;
 use super::report::Report;
 use super::session::{Session, Setup};
 use super::{interrupt, memory};
 
 /// In this order: the first is what the others are measured against.
-const BACKENDS: [Backend; 3] = [Backend::Serial, Backend::Threads, Backend::Processes];
+const ROWS: [(Backend, Form); 4] = [
+    (Backend::Serial, Form::Blocking),
+    (Backend::Threads, Form::Blocking),
+    (Backend::Processes, Form::Blocking),
+    (Backend::Processes, Form::Scoped),
+];
 
 pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     let plan = Plan::of(&args.job)?;
-    let range = match plan.source {
-        Source::Drawn { low, high, .. } => Range { low, high },
-        Source::File(_) => Range { low: 0, high: 0 },
-    };
-    match plan.kernel {
-        Kernel::TrigPower { rounds, in_place } => {
-            compare(TrigPower { rounds, in_place }, &plan, args)
-        }
-        Kernel::IsPrime => compare(IsPrime(range), &plan, args),
-        Kernel::Factor => compare(Factor(range), &plan, args),
+    with_job(&plan, args)
+}
+
+impl WithJob for &CompareArgs {
+    fn with<J: Job>(self, job: J, plan: &Plan) -> Result<Exit, Failure> {
+        compare(job, plan, self)
     }
 }
 
@@ -63,17 +65,21 @@ fn compare<J: Job>(job: J, plan: &Plan, args: &CompareArgs) -> Result<Exit, Fail
     placement::plan(&Topology::current()?, &args.place.resolve()?)?;
     let progress = Progress::new(args.quiet);
     let mut reports = Vec::new();
-    for backend in BACKENDS {
+    for (backend, form) in ROWS {
         memory::forget_peak();
         let setup = Setup { plan, backend, placement: &placement, name: None };
         let mut session = Session::open(job, &setup)?;
         session.fill(&progress)?;
-        let mut slots = session.run(&progress)?;
+        let mut slots = session.run(form, &progress)?;
         for _ in 1..args.repeat {
             session.refill(&progress)?;
-            slots = session.run(&progress)?;
+            slots = session.run(form, &progress)?;
         }
-        reports.push(session.report(&slots));
+        let mut report = session.report(&slots);
+        if form == Form::Scoped {
+            report.backend = "processes async";
+        }
+        reports.push(report);
     }
     let comparison = Comparison::of(reports);
     let mut out = io::stdout().lock();

@@ -1,21 +1,86 @@
 //! The built-in kernels as jobs: how each fills an array, runs over it, and reads its slots.
+//!
+//! Those that walk a range of integers rather than an array are in `ranges.rs`.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use bytemuck::{Pod, TransparentWrapper, Zeroable};
 use ndarray::Ix1;
-use pinpool::{Bool, Param, Pool, SharedArray};
+use pinpool::{Args, Bool, Ctx, Param, Pool, SharedArray};
 use pinpool_kernels::primes::{Factors, factor_slice, is_prime_slice};
 use pinpool_kernels::{tree_fold, trig_power_in_place_sum, trig_power_sum};
 
+use super::exit::Exit;
 use super::factor;
 use super::failure::Failure;
 use super::output;
+use super::plan::{Kernel, Plan, Source};
+use super::ranges::{CountPrimes, PrimePi};
 use super::report::Count;
 
 /// The job number of the draws, whenever they are drawn: filling again gives the same elements.
 const FILL_STREAM: u64 = 0;
+
+/// What a subcommand does with the job that the command line names, whichever it is.
+pub(super) trait WithJob {
+    fn with<J: Job>(self, job: J, plan: &Plan) -> Result<Exit, Failure>;
+}
+
+/// Hands the plan's job to a subcommand.
+pub(super) fn with_job(plan: &Plan, then: impl WithJob) -> Result<Exit, Failure> {
+    let range = match plan.source {
+        Source::Drawn { low, high, .. } => Range { low, high },
+        Source::File(_) => Range { low: 0, high: 0 },
+    };
+    match plan.kernel {
+        Kernel::TrigPower { rounds, in_place } => then.with(TrigPower { rounds, in_place }, plan),
+        Kernel::IsPrime => then.with(IsPrime(range), plan),
+        Kernel::Factor => then.with(Factor(range), plan),
+        Kernel::CountPrimes { low, high, span } => then.with(CountPrimes { low, high, span }, plan),
+        Kernel::PrimePi { n } => then.with(PrimePi { n }, plan),
+    }
+}
+
+/// How a job is run: the results have the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Form {
+    /// The call waits for the job.
+    #[default]
+    Blocking,
+    /// The job is started in a scope and its result fetched.
+    Scoped,
+}
+
+impl Form {
+    pub(super) fn map<'env, A, F, R>(
+        self,
+        pool: &'env Pool,
+        args: A,
+        f: F,
+    ) -> pinpool::Result<SharedArray<R, Ix1>>
+    where
+        A: Args + 'env,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        R: Pod,
+    {
+        match self {
+            Form::Blocking => pool.map(args, f),
+            Form::Scoped => pool.scope(|scope| scope.map(args, f)?.get()),
+        }
+    }
+
+    pub(super) fn for_each<'env, A, F>(self, pool: &'env Pool, args: A, f: F) -> pinpool::Result<()>
+    where
+        A: Args + 'env,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+    {
+        match self {
+            Form::Blocking => pool.for_each(args, f),
+            Form::Scoped => pool.scope(|scope| scope.for_each(args, f)?.get()),
+        }
+    }
+}
 
 /// A kernel over an array of `Element`s that gives an array of `Slot`s.
 pub(super) trait Job: Copy {
@@ -25,6 +90,11 @@ pub(super) trait Job: Copy {
     /// Whether the kernel changes the array.
     fn changes_array(self) -> bool {
         false
+    }
+
+    /// Elements and chunk length in the user's terms, of an array of `rows` in chunks of `chunk`.
+    fn geometry(self, rows: usize, chunk: usize) -> (usize, usize) {
+        (rows, chunk)
     }
 
     /// Draws the elements, each chunk's from its own stream.
@@ -41,6 +111,7 @@ pub(super) trait Job: Copy {
         pool: &Pool,
         array: &mut SharedArray<Self::Element, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<SharedArray<Self::Slot, Ix1>>;
 
     /// The total of the slots, and what the kernel counts.
@@ -102,14 +173,17 @@ impl Job for TrigPower {
         pool: &Pool,
         array: &mut SharedArray<f64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<SharedArray<f64, Ix1>> {
         let rounds = Param(self.rounds);
         if self.in_place {
-            pool.map((array.chunks_mut(chunk), rounds), |(mut c, rounds), _| {
+            form.map(pool, (array.chunks_mut(chunk), rounds), |(mut c, rounds), _| {
                 trig_power_in_place_sum(c.as_slice_mut(), rounds)
             })
         } else {
-            pool.map((array.chunks(chunk), rounds), |(c, rounds), _| trig_power_sum(&c, rounds))
+            form.map(pool, (array.chunks(chunk), rounds), |(c, rounds), _| {
+                trig_power_sum(&c, rounds)
+            })
         }
     }
 
@@ -171,9 +245,11 @@ impl Job for IsPrime {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<SharedArray<Bool, Ix1>> {
         let mut prime = SharedArray::zeros(array.len())?;
-        pool.for_each(
+        form.for_each(
+            pool,
             (array.chunks(chunk), prime.chunks_out(chunk)),
             |(numbers, mut prime), _| {
                 let prime: &mut [Bool] = prime.as_slice_mut();
@@ -233,9 +309,11 @@ impl Job for Factor {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<SharedArray<FactorsSlot, Ix1>> {
         let mut factors = SharedArray::zeros(array.len())?;
-        pool.for_each(
+        form.for_each(
+            pool,
             (array.chunks(chunk), factors.chunks_out(chunk)),
             |(numbers, mut out), _| {
                 let out: &mut [FactorsSlot] = out.as_slice_mut();

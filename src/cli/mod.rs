@@ -7,6 +7,7 @@ mod args;
 mod compare;
 mod data;
 mod doctor;
+mod exec;
 mod exit;
 mod factor;
 mod failure;
@@ -18,6 +19,7 @@ mod output;
 mod place;
 mod plan;
 mod progress;
+mod ranges;
 mod report;
 mod run;
 mod segments;
@@ -43,6 +45,7 @@ pub(crate) fn main() -> ExitCode {
 fn dispatch(command: Command) -> Exit {
     let done = match command {
         Command::Factor { numbers } => return factor::run(&numbers),
+        Command::Exec(args) => exec::run(&args),
         Command::Topo(args) => topo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Segments { action } => segments::run(action),

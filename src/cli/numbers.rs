@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::time::Duration;
 
 /// What is wrong with a number on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +19,8 @@ pub(crate) enum NumberError {
     TooLarge(String),
     #[error("0 is too small here; give at least 1")]
     Zero,
+    #[error("{0:?} is no time; give seconds above 0, such as 90 or 0.5")]
+    Seconds(String),
 }
 
 /// An exact integer in any of the forms above.
@@ -62,6 +65,14 @@ pub(crate) fn positive(text: &str) -> Result<u64, NumberError> {
 /// A positive number that counts things in memory.
 pub(crate) fn count(text: &str) -> Result<usize, NumberError> {
     usize::try_from(positive(text)?).map_err(|_| NumberError::TooLarge(text.to_owned()))
+}
+
+/// A time in seconds, above 0 and finite.
+pub(crate) fn seconds(text: &str) -> Result<Duration, NumberError> {
+    let wrong = || NumberError::Seconds(text.to_owned());
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    let time = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
+    if time.is_zero() { Err(wrong()) } else { Ok(time) }
 }
 
 /// `digits`·10^`zeros`·`factor` for negative `zeros`, where that is whole.

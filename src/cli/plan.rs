@@ -9,6 +9,7 @@ use pinpool_kernels::isa::{self, Isa, IsaError};
 
 use super::args::{JobArgs, KernelName};
 use super::numbers::{self, NumberError};
+use super::ranges;
 
 /// The program's kernels are vector kernels: a default chunk is not shorter than this.
 const MIN_DEFAULT_CHUNK: usize = 64;
@@ -16,6 +17,9 @@ const MIN_DEFAULT_CHUNK: usize = 64;
 const MAX_DEFAULT_CHUNK: usize = 32_768;
 /// Default chunks are this many, as far as the two bounds above let them.
 const DEFAULT_CHUNKS: usize = 256;
+/// Who has what, in the words of errors.
+const WITH_RANGE: &str = "is-prime, factor and count-primes";
+const WITH_ARRAY: &str = "trig-power, is-prime and factor";
 const DEFAULT_SEED: u64 = 42;
 const DEFAULT_ROUNDS: u32 = 3;
 
@@ -32,6 +36,18 @@ pub(super) enum UsageError {
     EmptyRange { low: u64, high: u64 },
     #[error("{rounds} rounds are too many; give at most {}", u32::MAX)]
     TooManyRounds { rounds: u64 },
+    #[error("prime-pi needs its number; give it behind the kernel, such as `prime-pi 1e9`")]
+    NoNumber,
+    #[error(
+        "counting the primes up to {n} takes {} GiB; give prime-pi at most {}, or count-primes a range",
+        ranges::prime_pi_bytes(*n) >> 30,
+        ranges::MOST_PRIME_PI
+    )]
+    PrimePiTooLarge { n: u64 },
+    #[error("no command was given; give each as one argument, or one a line on standard input")]
+    NoCommands,
+    #[error("command {line} ({text}): {problem}")]
+    Command { line: usize, text: String, problem: &'static str },
     #[error("PINPOOL_SEED: {0}")]
     Seed(NumberError),
     #[error("PINPOOL_ISA: {0}")]
@@ -54,9 +70,21 @@ pub(super) struct Plan {
 /// A kernel with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {
-    TrigPower { rounds: u32, in_place: bool },
+    TrigPower {
+        rounds: u32,
+        in_place: bool,
+    },
     IsPrime,
     Factor,
+    /// The range, and the length of a chunk of it.
+    CountPrimes {
+        low: u64,
+        high: u64,
+        span: u64,
+    },
+    PrimePi {
+        n: u64,
+    },
 }
 
 /// Where the elements come from.
@@ -71,14 +99,26 @@ pub(super) enum Source {
 impl Plan {
     /// Checks the words of a job and fills in the defaults, the tutorials' jobs.
     pub(super) fn of(args: &JobArgs) -> Result<Plan, UsageError> {
+        let pi = args.kernel == KernelName::PrimePi;
+        refuse(args.number.is_some() && !pi, "a number behind the kernel", "prime-pi")?;
+        if matches!(args.kernel, KernelName::TrigPower | KernelName::PrimePi) {
+            refuse(args.low.is_some(), "--low", WITH_RANGE)?;
+            refuse(args.high.is_some(), "--high", WITH_RANGE)?;
+        }
+        if matches!(args.kernel, KernelName::CountPrimes | KernelName::PrimePi) {
+            refuse(args.elements.is_some(), "--elements", WITH_ARRAY)?;
+            refuse(args.input.is_some(), "--input", WITH_ARRAY)?;
+            refuse(args.seed.is_some(), "--seed", WITH_ARRAY)?;
+            refuse(args.chunk.is_some() && pi, "--chunk", "the other kernels")?;
+        }
         let kernel = match args.kernel {
             KernelName::TrigPower => {
-                refuse(args.low.is_some(), "--low", "is-prime and factor")?;
-                refuse(args.high.is_some(), "--high", "is-prime and factor")?;
                 Kernel::TrigPower { rounds: rounds(args.rounds)?, in_place: args.in_place }
             }
             KernelName::IsPrime => Kernel::IsPrime,
             KernelName::Factor => Kernel::Factor,
+            KernelName::CountPrimes => count_primes(args)?,
+            KernelName::PrimePi => prime_pi(args)?,
         };
         if !matches!(kernel, Kernel::TrigPower { .. }) {
             refuse(args.rounds.is_some(), "--rounds", "trig-power")?;
@@ -86,8 +126,8 @@ impl Plan {
         }
         let plan = Plan {
             kernel,
-            source: source(args)?,
-            chunk: args.chunk,
+            source: source(args, kernel)?,
+            chunk: if kernel.is_range() { Some(1) } else { args.chunk },
             seed: seed(args.seed)?,
             isa: instruction_set(args.isa)?,
         };
@@ -111,23 +151,60 @@ impl Plan {
 }
 
 impl Kernel {
+    /// Whether it walks a range of integers and not an array.
+    pub(super) fn is_range(self) -> bool {
+        matches!(self, Kernel::CountPrimes { .. } | Kernel::PrimePi { .. })
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Kernel::TrigPower { .. } => "trig-power",
             Kernel::IsPrime => "is-prime",
             Kernel::Factor => "factor",
+            Kernel::CountPrimes { .. } => "count-primes",
+            Kernel::PrimePi { .. } => "prime-pi",
         }
     }
 }
 
-fn source(args: &JobArgs) -> Result<Source, UsageError> {
+fn count_primes(args: &JobArgs) -> Result<Kernel, UsageError> {
+    let (low, high) = (args.low.unwrap_or(0), args.high.unwrap_or(1_000_000_000));
+    if low >= high {
+        return Err(UsageError::EmptyRange { low, high });
+    }
+    if let Some(chunk) = args.chunk
+        && chunk as u64 > high - low
+    {
+        return Err(UsageError::ChunkTooLong { chunk, elements: (high - low) as usize });
+    }
+    let span = args.chunk.map_or_else(|| ranges::default_span(low, high), |chunk| chunk as u64);
+    Ok(Kernel::CountPrimes { low, high, span })
+}
+
+fn prime_pi(args: &JobArgs) -> Result<Kernel, UsageError> {
+    let n = args.number.ok_or(UsageError::NoNumber)?;
+    if n > ranges::MOST_PRIME_PI {
+        return Err(UsageError::PrimePiTooLarge { n });
+    }
+    Ok(Kernel::PrimePi { n })
+}
+
+fn source(args: &JobArgs, kernel: Kernel) -> Result<Source, UsageError> {
+    match kernel {
+        Kernel::CountPrimes { low, high, span } => {
+            let elements = (high - low).div_ceil(span) as usize;
+            return Ok(Source::Drawn { elements, low, high });
+        }
+        Kernel::PrimePi { n } => return Ok(Source::Drawn { elements: 1, low: 0, high: n }),
+        _ => {}
+    }
     if let Some(path) = &args.input {
         return Ok(Source::File(path.clone()));
     }
-    let (elements, low, high) = match args.kernel {
-        KernelName::TrigPower => (40_000_000, 0, 1),
-        KernelName::IsPrime => (1000, 100_000_000_000_000, 500_000_000_000_000),
-        KernelName::Factor => (100, 10_000_000_000, 1_000_000_000_000),
+    let (elements, low, high) = match kernel {
+        Kernel::IsPrime => (1000, 100_000_000_000_000, 500_000_000_000_000),
+        Kernel::Factor => (100, 10_000_000_000, 1_000_000_000_000),
+        _ => (40_000_000, 0, 1),
     };
     let (low, high) = (args.low.unwrap_or(low), args.high.unwrap_or(high));
     if low >= high {

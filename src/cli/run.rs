@@ -6,23 +6,19 @@ use super::args::RunArgs;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt;
-use super::kernels::{Factor, IsPrime, Job, Listed, Range, TrigPower};
-use super::plan::{Kernel, Plan, Source};
+use super::kernels::{Form, Job, Listed, WithJob, with_job};
+use super::plan::Plan;
 use super::progress::Progress;
 use super::session::{Session, Setup};
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let plan = Plan::of(&args.job)?;
-    let range = match plan.source {
-        Source::Drawn { low, high, .. } => Range { low, high },
-        Source::File(_) => Range { low: 0, high: 0 },
-    };
-    match plan.kernel {
-        Kernel::TrigPower { rounds, in_place } => {
-            run_job(TrigPower { rounds, in_place }, &plan, args)
-        }
-        Kernel::IsPrime => run_job(IsPrime(range), &plan, args),
-        Kernel::Factor => run_job(Factor(range), &plan, args),
+    with_job(&plan, args)
+}
+
+impl WithJob for &RunArgs {
+    fn with<J: Job>(self, job: J, plan: &Plan) -> Result<Exit, Failure> {
+        run_job(job, plan, self)
     }
 }
 
@@ -44,7 +40,7 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
         session.array.save(path)?;
         interrupt::check()?;
     }
-    let slots = session.run(&progress)?;
+    let slots = session.run(Form::Blocking, &progress)?;
     let report = session.report(&slots);
     if let Some(path) = &args.save_array {
         session.array.save(path)?;

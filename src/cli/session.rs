@@ -9,7 +9,7 @@ use pinpool::{Backend, Pool, SharedArray};
 
 use super::failure::Failure;
 use super::interrupt;
-use super::kernels::Job;
+use super::kernels::{Form, Job};
 use super::plan::{Plan, Source};
 use super::progress::Progress;
 use super::report::{Report, Seconds, hash};
@@ -78,13 +78,14 @@ impl<'p, J: Job> Session<'p, J> {
     /// Runs the kernel and notes the time; of several runs the best one counts.
     pub(super) fn run(
         &mut self,
+        form: Form,
         progress: &Progress,
     ) -> Result<SharedArray<J::Slot, Ix1>, Failure> {
         let Session { job, plan, pool, array, chunk, .. } = self;
         let chunks = array.len().div_ceil(*chunk);
         let (slots, elapsed) = progress.watch(pool, plan.kernel.name(), chunks, || {
             let started = Instant::now();
-            let slots = job.run(pool, array, *chunk);
+            let slots = job.run(pool, array, *chunk, form);
             (slots, started.elapsed().as_secs_f64())
         });
         interrupt::check()?;
@@ -102,6 +103,7 @@ impl<'p, J: Job> Session<'p, J> {
     pub(super) fn report(&self, slots: &SharedArray<J::Slot, Ix1>) -> Report {
         let peak_memory_bytes = memory::peak_bytes();
         let (total, count) = self.job.total(slots.as_slice());
+        let (elements, chunk) = self.job.geometry(self.array.len(), self.chunk);
         Report {
             kernel: self.plan.kernel.name(),
             backend: self.backend.name(),
@@ -109,8 +111,8 @@ impl<'p, J: Job> Session<'p, J> {
             workers: self.pool.workers(),
             places: self.pool.plan().workers.iter().map(|worker| worker.pus.clone()).collect(),
             seed: self.plan.seed,
-            elements: self.array.len(),
-            chunk: self.chunk,
+            elements,
+            chunk,
             chunks: self.chunks(),
             seconds: self.seconds,
             total,
@@ -132,7 +134,8 @@ impl<'p, J: Job> Session<'p, J> {
         self.refill(progress)?;
         let Session { job, pool, array, chunk, .. } = self;
         let chunks = array.len().div_ceil(*chunk);
-        let serial = progress.watch(pool, "verify", chunks, || job.run(pool, array, *chunk));
+        let serial =
+            progress.watch(pool, "verify", chunks, || job.run(pool, array, *chunk, Form::Blocking));
         interrupt::check()?;
         let differ = |what| Err(Failure::BitsDiffer { what, backend: self.backend.name() });
         if cast_slice::<_, u8>(slots.as_slice()) != cast_slice::<_, u8>(serial?.as_slice()) {

@@ -43,7 +43,7 @@ pub enum BindError {
 
 /// Pins the calling thread to these PUs and returns the mask that it really got, which is a
 /// part of them. An empty slice changes nothing and returns the mask as it is.
-pub(crate) fn bind_current_thread(pus: &[usize]) -> Result<PuSet, BindError> {
+pub fn bind_current_thread(pus: &[usize]) -> Result<PuSet, BindError> {
     if pus.is_empty() {
         return current_mask();
     }

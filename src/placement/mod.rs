@@ -22,7 +22,7 @@ mod options;
 mod places;
 mod policy;
 
-pub use bind::BindError;
+pub use bind::{BindError, bind_current_thread};
 pub use error::PlacementError;
 pub use list::PuList;
 pub use omp::PlaceList;
