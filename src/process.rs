@@ -89,7 +89,7 @@ impl ProcessBuilder {
     pub fn spawn<A, F, R>(self, args: A, f: F) -> Result<Process<R>>
     where
         A: Args + 'static,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         let bind = match self.bind {
@@ -133,7 +133,7 @@ impl<R: Pod> Process<R> {
     pub fn spawn<A, F>(args: A, f: F) -> Result<Process<R>>
     where
         A: Args + 'static,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
     {
         Process::builder().spawn(args, f)
     }

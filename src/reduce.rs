@@ -95,7 +95,7 @@ impl Job<'_> {
     pub fn map_reduce<A, F, R>(self, args: A, f: F, fold: impl Fn(R, R) -> R) -> Result<Option<R>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         Ok(self.map(args, f)?.reduce(fold))
@@ -113,7 +113,7 @@ impl Pool {
     pub fn map_reduce<A, F, R>(&self, args: A, f: F, fold: impl Fn(R, R) -> R) -> Result<Option<R>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         self.job().map_reduce(args, f, fold)

@@ -63,7 +63,7 @@ fn kernel((mut c, salt): (ChunkMut<'_, u64, Ix1>, u64), ctx: &mut Ctx) -> u64 {
 fn entry_of<A, F>(_: &A, _: F) -> &'static crate::entry::KernelEntry
 where
     A: crate::args::Args,
-    F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> u64 + Copy + 'static,
+    F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> u64 + Copy + Send + 'static,
 {
     Map::<A, F, u64>::ENTRY
 }

@@ -186,7 +186,7 @@ impl PoolBuilder {
     pub fn initializer<P, F>(mut self, param: P, f: F) -> PoolBuilder
     where
         P: Pod,
-        F: for<'w> Fn(P, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(P, &mut Ctx) + Copy + Send + 'static,
     {
         super::job::captures_nothing(&f);
         let entry = Initialize::<P, F>::ENTRY;

@@ -106,7 +106,7 @@ impl<'p> Job<'p> {
     pub fn map<A, F, R>(self, args: A, f: F) -> Result<SharedArray<R, Ix1>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         let running = self.start_map(&args, f)?;
@@ -120,7 +120,7 @@ impl<'p> Job<'p> {
     pub fn try_map<A, F, R, E>(self, args: A, f: F) -> Result<SharedArray<R, Ix1>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -135,7 +135,7 @@ impl<'p> Job<'p> {
     pub fn for_each<A, F>(self, args: A, f: F) -> Result<()>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         let running = self.start_for_each(&args, f)?;
         self.end(running)
@@ -148,7 +148,7 @@ impl<'p> Job<'p> {
     pub fn call<A, F, R>(self, args: A, f: F) -> Result<R>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         let running = self.start_call(&args, f)?;
@@ -162,7 +162,7 @@ impl<'p> Job<'p> {
     pub(crate) fn start_map<A, F, R>(&self, args: &A, f: F) -> Result<Running<SharedArray<R, Ix1>>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         captures_nothing(&f);
@@ -176,7 +176,7 @@ impl<'p> Job<'p> {
     ) -> Result<Running<SharedArray<R, Ix1>>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -187,7 +187,7 @@ impl<'p> Job<'p> {
     pub(crate) fn start_for_each<A, F>(&self, args: &A, f: F) -> Result<Running<()>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         captures_nothing(&f);
         let description = Description::of(args)?;
@@ -199,7 +199,7 @@ impl<'p> Job<'p> {
     pub(crate) fn start_call<A, F, R>(&self, args: &A, f: F) -> Result<Running<R>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         captures_nothing(&f);

@@ -229,7 +229,7 @@ impl Pool {
     pub fn map<A, F, R>(&self, args: A, f: F) -> Result<SharedArray<R, Ix1>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         self.job().map(args, f)
@@ -242,7 +242,7 @@ impl Pool {
     pub fn for_each<A, F>(&self, args: A, f: F) -> Result<()>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         self.job().for_each(args, f)
     }
@@ -255,7 +255,7 @@ impl Pool {
     pub fn call<A, F, R>(&self, args: A, f: F) -> Result<R>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         self.job().call(args, f)
@@ -269,7 +269,7 @@ impl Pool {
     pub fn try_map<A, F, R, E>(&self, args: A, f: F) -> Result<SharedArray<R, Ix1>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {

@@ -111,7 +111,7 @@ impl Job<'_> {
     pub fn try_map_all<A, F, R, E>(mut self, args: A, f: F) -> Result<Outcomes<R>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -140,7 +140,7 @@ impl Pool {
     pub fn try_map_all<A, F, R, E>(&self, args: A, f: F) -> Result<Outcomes<R>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {

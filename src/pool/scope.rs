@@ -116,7 +116,7 @@ impl<'scope> Scope<'scope, '_> {
     pub fn map<A, F, R>(&'scope self, args: A, f: F) -> Result<Pending<'scope, SharedArray<R, Ix1>>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         self.job().map(args, f)
@@ -129,7 +129,7 @@ impl<'scope> Scope<'scope, '_> {
     pub fn for_each<A, F>(&'scope self, args: A, f: F) -> Result<Pending<'scope, ()>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         self.job().for_each(args, f)
     }
@@ -141,7 +141,7 @@ impl<'scope> Scope<'scope, '_> {
     pub fn call<A, F, R>(&'scope self, args: A, f: F) -> Result<Pending<'scope, R>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         self.job().call(args, f)
@@ -158,7 +158,7 @@ impl<'scope> Scope<'scope, '_> {
     ) -> Result<Pending<'scope, SharedArray<R, Ix1>>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -232,7 +232,7 @@ impl<'scope> ScopedJob<'scope> {
     pub fn map<A, F, R>(self, args: A, f: F) -> Result<Pending<'scope, SharedArray<R, Ix1>>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         let running = self.job.start_map(&args, f)?;
@@ -246,7 +246,7 @@ impl<'scope> ScopedJob<'scope> {
     pub fn try_map<A, F, R, E>(self, args: A, f: F) -> Result<Pending<'scope, SharedArray<R, Ix1>>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -261,7 +261,7 @@ impl<'scope> ScopedJob<'scope> {
     pub fn for_each<A, F>(self, args: A, f: F) -> Result<Pending<'scope, ()>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         let running = self.job.start_for_each(&args, f)?;
         Ok(self.keep(running))
@@ -274,7 +274,7 @@ impl<'scope> ScopedJob<'scope> {
     pub fn call<A, F, R>(self, args: A, f: F) -> Result<Pending<'scope, R>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         let running = self.job.start_call(&args, f)?;
