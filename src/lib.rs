@@ -56,6 +56,7 @@ pub mod simulate;
 mod sync;
 mod sys;
 pub mod topology;
+mod trace;
 #[cfg(feature = "walk")]
 #[doc(hidden)]
 pub mod walk;
@@ -77,6 +78,7 @@ pub use pool::{
     PoolBuilder, Progress, Scope, ScopedJob, Strings, Whereabouts,
 };
 pub use segment::{AttachError, CreateError};
+pub use trace::{Event, EventKind, Timeline, chrome_trace};
 pub use worker_process::init;
 
 /// The derive macros of [`Pod`] expand to paths of this crate.

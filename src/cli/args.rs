@@ -154,6 +154,12 @@ pub(super) struct RunArgs {
     #[arg(long, short)]
     pub(super) quiet: bool,
 
+    /// Write what each worker did when to this file, in the Chrome trace format.
+    ///
+    /// Perfetto (ui.perfetto.dev) and chrome://tracing draw it.
+    #[arg(long, value_name = "FILE.json")]
+    pub(super) trace: Option<PathBuf>,
+
     /// Run it serially too, and fail where one bit differs.
     #[arg(long)]
     pub(super) verify: bool,
@@ -170,6 +176,10 @@ pub(super) struct CompareArgs {
     /// Time the best of this many runs.
     #[arg(long, value_name = "N", default_value = "3", value_parser = numbers::count)]
     pub(super) repeat: usize,
+
+    /// Write what each worker did when to this file, in the Chrome trace format.
+    #[arg(long, value_name = "FILE.json")]
+    pub(super) trace: Option<PathBuf>,
 
     /// Print one JSON object instead of a table.
     #[arg(long)]
