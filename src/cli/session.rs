@@ -101,6 +101,11 @@ impl<'p, J: Job> Session<'p, J> {
         Ok(slots?)
     }
 
+    /// Has the next run's time count alone: those so far were to warm up.
+    pub(super) fn forget_time(&mut self) {
+        self.seconds.run = 0.0;
+    }
+
     /// What the workers did so far.
     pub(super) fn timeline(&self) -> Timeline {
         self.pool.timeline().unwrap_or_default()
