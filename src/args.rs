@@ -6,7 +6,6 @@
 //! `&mut [T]`, and it does so for the chunk that the worker has claimed.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
@@ -534,11 +533,3 @@ tuples!(A B C D E);
 tuples!(A B C D E F);
 tuples!(A B C D E F G);
 tuples!(A B C D E F G H);
-
-/// The chunk's data may travel to a worker thread: what is sent is plain data.
-#[allow(dead_code, reason = "checked at compile time only")]
-fn items_are_send<T: Pod + Send, D: Dimension + Send>() {
-    fn send<X: Send>(_: PhantomData<X>) {}
-    send::<Chunk<'_, u8, D>>(PhantomData);
-    send::<ChunkMut<'_, u8, D>>(PhantomData);
-}

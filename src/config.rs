@@ -50,6 +50,9 @@ pub(crate) const LOOKS_BETWEEN_YIELDS: u32 = 8;
 /// The same for a caller where every core has a worker: it would only take time from one of them.
 pub(crate) const LOOKS_BETWEEN_YIELDS_SHARED: u32 = 1;
 
+/// Bytes of all workers' journals that are kept while no job is in flight.
+pub(crate) const JOURNALS_KEPT_BYTES: usize = 32 << 20;
+
 /// Result segments kept for the next map, and their bytes together.
 pub(crate) const RESULTS_KEPT: usize = 8;
 pub(crate) const RESULTS_KEPT_BYTES: usize = 24 << 20;

@@ -310,3 +310,6 @@ pub(crate) fn load_text(words: &[AtomicU64], len: u64) -> String {
     bytes.truncate(len);
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

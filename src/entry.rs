@@ -85,7 +85,7 @@ impl KernelEntry {
         match ended {
             Ok(Ok(())) => Outcome::Done,
             Ok(Err(text)) => Outcome::Returned(text),
-            Err(payload) => Outcome::Panicked(crate::panics::take_message(payload.as_ref())),
+            Err(payload) => Outcome::Panicked(crate::panics::take_message(payload)),
         }
     }
 }
@@ -95,7 +95,7 @@ impl KernelEntry {
 /// # Safety
 /// A value of type `F` exists (the caller of the job has one), and it has no size, so that it
 /// captures nothing.
-unsafe fn conjure<F: Copy + 'static>() -> F {
+unsafe fn conjure<F: Copy + Send + 'static>() -> F {
     const { assert!(size_of::<F>() == 0, "a kernel must not capture: pass values as `Param`") };
     // SAFETY: a read of a type without size reads nothing; a dangling, aligned pointer serves.
     unsafe { std::ptr::NonNull::<F>::dangling().as_ptr().read() }
@@ -137,7 +137,7 @@ macro_rules! entry {
 entry!(
     /// A kernel whose result goes into the chunk's slot.
     Map<A, F, R> where [
-        A: Args, F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static, R: Pod
+        A: Args, F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static, R: Pod
     ] |call| {
         // SAFETY: the contract of `KernelEntry::run`; see `conjure` for why `F` exists.
         let f = unsafe { conjure::<F>() };
@@ -153,7 +153,7 @@ entry!(
 entry!(
     /// A kernel without a result.
     ForEach<A, F> where [
-        A: Args, F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static
+        A: Args, F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static
     ] |call| {
         // SAFETY: as for `Map`.
         let f = unsafe { conjure::<F>() };
@@ -168,7 +168,7 @@ entry!(
     /// A kernel that may fail: the error's text ends up in the job's error.
     TryMap<A, F, R, E> where [
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display
     ] |call| {
@@ -188,7 +188,7 @@ entry!(
     /// elements, then the elements.
     MapLong<A, F, B, T> where [
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> B + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> B + Copy + Send + 'static,
         B: AsRef<[T]>,
         T: Pod
     ] |call| {
@@ -224,7 +224,7 @@ entry!(
     /// start of the error's text.
     TryMapAll<A, F, R, E> where [
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display
     ] |call| {
@@ -241,7 +241,7 @@ entry!(
                 return Ok(());
             }
             Ok(Err(error)) => (VERDICT_FAILED, error.to_string()),
-            Err(panic) => (VERDICT_PANICKED, crate::panics::take_message(panic.as_ref())),
+            Err(panic) => (VERDICT_PANICKED, crate::panics::take_message(panic)),
         };
         let mut len = text.len().min(VERDICT_TEXT_BYTES);
         while !text.is_char_boundary(len) {
@@ -257,16 +257,18 @@ entry!(
     }
 );
 
-/// Bytes of a verdict: one of those below, and for the last two the text's length above bit 8.
+/// Bytes of a verdict: one of those below, and for all but the first the text's length above bit 8.
 pub(crate) const VERDICT_BYTES: usize = 8;
 pub(crate) const VERDICT_TEXT_BYTES: usize = 120;
 pub(crate) const VERDICT_GOOD: u64 = 1;
 pub(crate) const VERDICT_FAILED: u64 = 2;
 pub(crate) const VERDICT_PANICKED: u64 = 3;
+/// Written by the supervisor, of a chunk that its worker died in too often.
+pub(crate) const VERDICT_DIED: u64 = 4;
 
 entry!(
     /// What a new worker runs first; its one argument is the parameter.
-    Initialize<P, F> where [P: Pod, F: Fn(P, &mut Ctx) + Copy + 'static] |call| {
+    Initialize<P, F> where [P: Pod, F: Fn(P, &mut Ctx) + Copy + Send + 'static] |call| {
         // SAFETY: as for `Map`.
         let f = unsafe { conjure::<F>() };
         // SAFETY: as for `Map`; the argument was described as one `Param`.

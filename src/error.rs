@@ -306,6 +306,9 @@ pub enum JobError {
         /// How long was waited.
         waited: Duration,
     },
+    /// A kernel used the pool that runs it, or another one.
+    #[error("a kernel cannot submit jobs; submit them from outside of kernels")]
+    InKernel,
     /// This process is a fork of the one that built the pool.
     #[error(
         "this process is a fork of the one that built the pool, and has no pool; \

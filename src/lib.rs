@@ -20,6 +20,7 @@
 //!
 //! What the parent changed in its own memory (statics, environment, loggers) a worker does not
 //! see: parameters and arrays carry state.
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!(
     "pinpool runs on Linux on x86-64 and aarch64; the crate pinpool-kernels builds elsewhere too"
@@ -47,7 +48,9 @@ mod npy;
 mod panics;
 pub mod placement;
 mod pool;
+mod process;
 mod protocol;
+mod queue;
 mod reduce;
 pub mod rng;
 mod segment;
@@ -77,6 +80,9 @@ pub use pool::{
     Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, Pool,
     PoolBuilder, Progress, Scope, ScopedJob, Strings, Whereabouts,
 };
+pub use process::{Process, ProcessBuilder, exit_status};
+pub use queue::{GetError, PutError, Queue, QueueView};
+pub use reduce::Total;
 pub use segment::{AttachError, CreateError};
 pub use trace::{Event, EventKind, Timeline, chrome_trace};
 pub use worker_process::init;

@@ -1,4 +1,5 @@
 //! The program `pinpool`: parse, run, exit status.
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
 mod cli;
 

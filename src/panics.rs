@@ -36,8 +36,17 @@ pub(crate) fn set_in_kernel(on: bool) {
 }
 
 /// The message of the panic that was just caught.
-pub(crate) fn take_message(payload: &(dyn Any + Send)) -> String {
-    MESSAGE.take().unwrap_or_else(|| text(payload).to_owned())
+///
+/// The payload is leaked: dropping it runs the kernel's code, which may panic once more.
+pub(crate) fn take_message(payload: Box<dyn Any + Send>) -> String {
+    let message = MESSAGE.take().unwrap_or_else(|| text(payload.as_ref()).to_owned());
+    std::mem::forget(payload);
+    message
+}
+
+/// Whether this thread is running a kernel.
+pub(crate) fn in_kernel() -> bool {
+    IN_KERNEL.get()
 }
 
 fn text(payload: &dyn Any) -> &str {

@@ -27,40 +27,49 @@ pub(crate) fn tree<T: Copy>(values: &[T], fold: impl Fn(T, T) -> T) -> Option<T>
     level.first().copied()
 }
 
-macro_rules! float_total {
+/// Numbers that [`SharedArray::total`] adds up: `f32`, `f64`, and all integers.
+pub trait Total: Pod {
+    #[doc(hidden)]
+    fn total_of(values: &[Self]) -> Self;
+}
+
+macro_rules! floats {
     ($($float:ty)+) => {$(
-        impl<D: Dimension> SharedArray<$float, D> {
-            /// The sum of all elements by a fixed tree over the index, in row-major order: the
-            /// same bits whoever computed them. The sum of no elements is −0.0, the neutral
-            /// element.
-            #[must_use]
-            pub fn total(&self) -> $float {
-                tree(self.as_slice(), |a, b| a + b).unwrap_or(-0.0)
+        impl Total for $float {
+            fn total_of(values: &[$float]) -> $float {
+                tree(values, |a, b| a + b).unwrap_or(-0.0)
             }
         }
     )+};
 }
 
-float_total!(f32 f64);
+floats!(f32 f64);
 
-macro_rules! integer_total {
+macro_rules! integers {
     ($($integer:ty)+) => {$(
-        impl<D: Dimension> SharedArray<$integer, D> {
-            /// The sum of all elements.
-            ///
-            /// # Panics
-            /// Where it does not fit the type: map to a wider one.
-            #[must_use]
-            pub fn total(&self) -> $integer {
-                let add = |sum: $integer, &x: &$integer| sum.checked_add(x);
-                let sum = self.as_slice().iter().try_fold(0, add);
+        impl Total for $integer {
+            fn total_of(values: &[$integer]) -> $integer {
+                let sum = values.iter().try_fold(0, |sum: $integer, &x| sum.checked_add(x));
                 sum.expect("the sum does not fit its type; map to a wider one")
             }
         }
     )+};
 }
 
-integer_total!(u8 u16 u32 u64 usize u128 i8 i16 i32 i64 isize i128);
+integers!(u8 u16 u32 u64 usize u128 i8 i16 i32 i64 isize i128);
+
+impl<T: Total, D: Dimension> SharedArray<T, D> {
+    /// The sum of all elements, in row-major order: of floats by a fixed tree over the index, so
+    /// that it has the same bits whoever computed them. The sum of no floats is −0.0, the neutral
+    /// element.
+    ///
+    /// # Panics
+    /// Where a sum of integers does not fit their type: map to a wider one.
+    #[must_use]
+    pub fn total(&self) -> T {
+        T::total_of(self.as_slice())
+    }
+}
 
 impl<T: Pod, D: Dimension> SharedArray<T, D> {
     /// Folds all elements by a fixed tree over the index, in row-major order: neighbours first,
@@ -86,7 +95,7 @@ impl Job<'_> {
     pub fn map_reduce<A, F, R>(self, args: A, f: F, fold: impl Fn(R, R) -> R) -> Result<Option<R>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         Ok(self.map(args, f)?.reduce(fold))
@@ -104,7 +113,7 @@ impl Pool {
     pub fn map_reduce<A, F, R>(&self, args: A, f: F, fold: impl Fn(R, R) -> R) -> Result<Option<R>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         self.job().map_reduce(args, f, fold)

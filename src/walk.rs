@@ -63,7 +63,7 @@ fn kernel((mut c, salt): (ChunkMut<'_, u64, Ix1>, u64), ctx: &mut Ctx) -> u64 {
 fn entry_of<A, F>(_: &A, _: F) -> &'static crate::entry::KernelEntry
 where
     A: crate::args::Args,
-    F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> u64 + Copy + 'static,
+    F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> u64 + Copy + Send + 'static,
 {
     Map::<A, F, u64>::ENTRY
 }
@@ -84,7 +84,7 @@ impl Stage {
         x.as_mut_slice().iter_mut().zip(0..).for_each(|(v, i)| *v = i);
         let results = SharedArray::<u64, _>::zeros(chunks).expect("memory");
         let args = (x.chunks_mut(rows), Param(salt));
-        let entry = entry_of(&args, |item, ctx| kernel(item, ctx));
+        let entry = entry_of(&args, kernel);
         let ticket = jobs
             .submit(Submission {
                 args: Description::of(&args).expect("good arguments"),

@@ -31,6 +31,9 @@ use crate::trace::{EventKind, Recorder};
 
 /// Where a worker finds the segments that jobs speak of.
 pub(crate) trait SegmentSource {
+    /// The mappings are the parent's own, and a job keeps them while it is live.
+    const IN_PROCESS: bool = false;
+
     /// The segment with this number; waits for it if it is still on its way.
     fn segment(&mut self, id: u64) -> Option<Arc<Segment>>;
 
@@ -191,10 +194,11 @@ impl Task {
         let mut at = self.journal_base;
         for (arg, base) in self.updates() {
             let bytes = chunk_bytes(arg, chunk);
+            let from = base.wrapping_add(bytes.start);
             // SAFETY: the chunk lies inside the argument's segment and its bytes fit into the
             // journal, both checked by `attach`; a journal overlaps no array; the chunk is
             // claimed by this worker, so nobody else writes either.
-            unsafe { ptr::copy_nonoverlapping(base.add(bytes.start), at, bytes.len()) };
+            unsafe { ptr::copy_nonoverlapping(from.cast_const(), at, bytes.len()) };
             at = at.wrapping_add(bytes.len());
         }
     }
@@ -204,8 +208,9 @@ impl Task {
         let mut at = self.journal_base.cast_const();
         for (arg, base) in self.updates() {
             let bytes = chunk_bytes(arg, chunk);
+            let to = base.wrapping_add(bytes.start);
             // SAFETY: as in `save`, the other way round.
-            unsafe { ptr::copy_nonoverlapping(at, base.add(bytes.start), bytes.len()) };
+            unsafe { ptr::copy_nonoverlapping(at, to, bytes.len()) };
             at = at.wrapping_add(bytes.len());
         }
     }
@@ -273,6 +278,7 @@ impl<S: SegmentSource> Worker<S> {
 
     /// Works until the pool shuts down, or until it has run its number of chunks.
     pub(crate) fn run(&mut self) {
+        crate::sys::float::set_default();
         loop {
             let dispatch = &self.control.header().dispatch;
             if dispatch.shutdown.load(Ordering::SeqCst) != 0 || self.left.get() == 0 {
@@ -363,6 +369,11 @@ impl<S: SegmentSource> Worker<S> {
             task.rescan = rescan;
             task.exhausted = true;
             return false;
+        }
+        if S::IN_PROCESS {
+            // Holding on would keep a dropped array, and its name, alive. A late look needs the
+            // words alone: all else is touched under a claim, while the job is active.
+            task.segments.truncate(usize::from(task.desc.head.words != 0));
         }
         task.epoch = epoch;
         task.rescan = rescan;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::control::{Control, store_text};
-use crate::mail;
+use crate::mail::{self, Message};
 use crate::segment::Segment;
 use crate::sys::{image, process};
 use crate::worker::{SegmentSource, Worker};
@@ -120,6 +120,9 @@ fn become_worker(marker: &Marker) -> ! {
     IS_WORKER.store(true, Ordering::Relaxed);
     process::worker_signals();
     let status = std::panic::catch_unwind(|| serve(marker));
+    // A line that a kernel has begun.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+    process::flush_c_streams();
     process::exit_now(match status {
         Ok(true) => 0,
         _ => 70,
@@ -133,6 +136,10 @@ fn serve(marker: &Marker) -> bool {
     let control = unsafe { OwnedFd::from_raw_fd(marker.control) };
     // SAFETY: as above.
     let socket = unsafe { OwnedFd::from_raw_fd(marker.socket) };
+    // For this process alone: a child of a kernel must not reach the control block.
+    for fd in [&control, &socket] {
+        let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
+    }
     let Some(control) = attach(control, marker.bytes) else { return false };
     if marker.worker >= control.workers() {
         return false;
@@ -146,7 +153,9 @@ fn serve(marker: &Marker) -> bool {
     let name = format!("pinpool/{}", marker.worker);
     let _ = rustix::thread::set_name(&std::ffi::CString::new(name).unwrap_or_default());
     let cleanup = Arc::new(Mutex::new(HashMap::new()));
-    if let Err(error) = watch_parent(parent, Arc::clone(&cleanup)) {
+    let watched =
+        socket.try_clone().and_then(|socket| watch_parent(parent, socket, Arc::clone(&cleanup)));
+    if let Err(error) = watched {
         return refuse(&format!("its watcher thread did not start: {error}"));
     }
     if let Err(text) = bind(&marker.pus) {
@@ -156,7 +165,9 @@ fn serve(marker: &Marker) -> bool {
         let _ = pinpool_kernels::isa::force(isa);
     }
     crate::panics::install_hook();
-    let source = Mailbox { socket, segments: HashMap::new(), cleanup };
+    let mut source = Mailbox { socket, segments: HashMap::new(), cleanup };
+    // A successor learns at once what its predecessor knew: which names go if the parent dies.
+    source.tidy();
     let mut worker = Worker::new(control.clone(), marker.worker, marker.incarnation, source);
     if let Err(text) = worker.initialize() {
         return refuse(&text);
@@ -196,7 +207,7 @@ fn forced_isa(control: &Control) -> Option<pinpool_kernels::isa::Isa> {
 }
 
 /// When the parent is gone, the names of its segments go, and so does this process.
-fn watch_parent(parent: OwnedFd, cleanup: Cleanup) -> std::io::Result<()> {
+fn watch_parent(parent: OwnedFd, socket: OwnedFd, cleanup: Cleanup) -> std::io::Result<()> {
     std::thread::Builder::new().name("pinpool/parent".into()).stack_size(64 * 1024).spawn(
         move || {
             loop {
@@ -205,7 +216,10 @@ fn watch_parent(parent: OwnedFd, cleanup: Cleanup) -> std::io::Result<()> {
                     break;
                 }
             }
-            let names = cleanup.lock().unwrap_or_else(PoisonError::into_inner);
+            // A worker that sleeps or is busy has not taken all its mail.
+            let mut rest = Mailbox { socket, segments: HashMap::new(), cleanup };
+            rest.tidy();
+            let names = rest.cleanup.lock().unwrap_or_else(PoisonError::into_inner);
             for (name, segment) in names.values() {
                 crate::segment::remove_named(name, segment.fd());
             }
@@ -230,9 +244,9 @@ struct Mailbox {
 }
 
 impl Mailbox {
-    /// Takes one message; `false` where there is none, or never will be.
-    fn take(&mut self) -> Result<bool, rustix::io::Errno> {
-        let Some((message, fd)) = mail::receive(&self.socket)? else { return Ok(false) };
+    /// Takes one message, if one is there.
+    fn take(&mut self) -> Result<Option<Message>, rustix::io::Errno> {
+        let Some((message, fd)) = mail::receive(&self.socket)? else { return Ok(None) };
         let mut names = self.cleanup.lock().unwrap_or_else(PoisonError::into_inner);
         if !message.is_map() {
             self.segments.remove(&message.id);
@@ -246,7 +260,7 @@ impl Mailbox {
                 self.segments.insert(message.id, segment);
             }
         }
-        Ok(true)
+        Ok(Some(message))
     }
 }
 
@@ -256,18 +270,23 @@ impl SegmentSource for Mailbox {
             if let Some(segment) = self.segments.get(&id) {
                 return Some(Arc::clone(segment));
             }
-            if !self.take().ok()? {
+            let Some(message) = self.take().ok()? else {
                 let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
                 let limit = rustix::time::Timespec { tv_sec: 10, tv_nsec: 0 };
                 if let Ok(0) = poll(&mut fds, Some(&limit)) {
                     return None;
                 }
+                continue;
+            };
+            if message.id == id && !message.is_map() {
+                // Gone before it came: this worker is late in a job that is over.
+                return None;
             }
         }
     }
 
     fn tidy(&mut self) {
-        while matches!(self.take(), Ok(true)) {}
+        while matches!(self.take(), Ok(Some(_))) {}
     }
 }
 

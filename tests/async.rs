@@ -14,7 +14,13 @@ use watchdog::watched;
 const BACKENDS: [Backend; 3] = [Backend::Processes, Backend::Threads, Backend::Serial];
 
 fn pool(workers: usize, backend: Backend) -> Pool {
-    Pool::builder().workers(workers).oversubscribe(true).backend(backend).seed(42).build().unwrap()
+    Pool::builder()
+        .workers(workers)
+        .oversubscribe(true)
+        .backend(backend)
+        .seed(42)
+        .build()
+        .expect("the pool starts")
 }
 
 fn nap(ms: u64) {
@@ -289,7 +295,9 @@ fn time_outs_and_cancels_at_random_leave_every_other_result_right() {
 fn random_jobs(pool: &Pool, thread: u64) {
     let streams = pinpool::rng::Streams::new(7);
     let mut rng = pinpool::rng::ChunkRng::new(&streams, 0, thread);
-    let end = std::time::Instant::now() + Duration::from_secs(2);
+    // Two seconds, or as many as are asked for: a minute now and then.
+    let seconds = std::env::var("PINPOOL_STRESS_SECONDS").ok().and_then(|s| s.parse().ok());
+    let end = std::time::Instant::now() + Duration::from_secs(seconds.unwrap_or(2));
     while std::time::Instant::now() < end {
         pool.scope(|s| {
             for _ in 0..20 {
@@ -301,7 +309,7 @@ fn random_jobs(pool: &Pool, thread: u64) {
                         }
                         p.wrapping_mul(i + 1)
                     })
-                    .unwrap();
+                    .expect("it starts");
                 match p >> 32 & 7 {
                     0 => {
                         job.cancel();
@@ -314,7 +322,7 @@ fn random_jobs(pool: &Pool, thread: u64) {
                     }
                     1 => {
                         let _ = job.wait_timeout(Duration::from_micros(p % 500));
-                        check(job.get().unwrap().as_slice(), p, n);
+                        check(job.get().expect("not cancelled").as_slice(), p, n);
                     }
                     2 => drop(job),
                     3 => {
@@ -327,7 +335,7 @@ fn random_jobs(pool: &Pool, thread: u64) {
                         let all: Vec<_> = all.into_iter().map(|(_, r)| r).collect();
                         check(&all, p, n);
                     }
-                    _ => check(job.get().unwrap().as_slice(), p, n),
+                    _ => check(job.get().expect("not cancelled").as_slice(), p, n),
                 }
             }
         });

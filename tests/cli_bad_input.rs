@@ -131,7 +131,7 @@ fn a_file_that_cannot_be_read_is_refused() {
     bad(&["run", "trig-power", "--input", &path], 1, "is not a regular file");
     fs::remove_dir(file.path()).unwrap();
     fs::write(file.path(), npy("<f8", false, "(4,)", &[0; 32])).unwrap();
-    fs::set_permissions(file.path(), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(file.path()).is_ok() {
         eprintln!("skipped: this user may read a file of mode 0");
         return;

@@ -33,7 +33,7 @@ fn die(how: u64) {
             let mut deep = [0u8; 1 << 16];
             deep[0] = how as u8;
             std::hint::black_box(&deep);
-            // An overflow of the stack, which std's handler names.
+            // An overflow of the stack.
             die(std::hint::black_box(how + 1));
             std::hint::black_box(&deep);
         }
@@ -47,7 +47,8 @@ const WAYS: [(u64, Death); 7] = [
     (3, Death::Signal(8)),
     (4, Death::Signal(6)),
     (5, Death::Exit(3)),
-    (6, Death::Signal(6)),
+    // Workers start before std sets its handler up, which would make it SIGABRT.
+    (6, Death::Signal(11)),
 ];
 
 const CHUNKS: usize = 40;
@@ -193,4 +194,32 @@ fn a_worker_stopped_while_idle_keeps_no_job_from_the_others() {
         assert_eq!(pool.call(Param(i), |i, _| i + 1).expect("others do it"), i + 1);
     }
     assert!(signal_child(victim, std::process::id(), Signal::CONT));
+}
+
+#[test]
+fn a_chunk_that_kills_each_worker_is_skipped_where_the_caller_asks_for_all_outcomes() {
+    let _watchdog = watchdog("skipped chunks", 60);
+    let pool = pool(2);
+    let mut x = SharedArray::<u64, _>::zeros(CHUNKS * ROWS).expect("memory");
+    let outcomes = pool
+        .try_map_all(x.chunks_mut(ROWS), |mut c: ChunkMut<'_, u64, Ix1>, ctx: &mut Ctx| {
+            c.iter_mut().for_each(|v| *v += 1);
+            match ctx.chunk() {
+                17 | 30 => std::process::abort(),
+                20 => Err("twenty"),
+                n => Ok(n * 2),
+            }
+        })
+        .expect("the job goes on");
+    let bad: Vec<_> = outcomes.failures().map(|e| (e.chunk, e.died, e.panicked)).collect();
+    assert_eq!(bad, [(17, true, false), (20, false, false), (30, true, false)]);
+    let error = outcomes.get(17).expect_err("it died");
+    assert!(error.to_string().contains("SIGABRT"), "{error}");
+    assert_eq!(outcomes.values().count(), CHUNKS - 3);
+    assert_eq!(outcomes.get(39).expect("a good one"), 78);
+    for (i, c) in x.as_slice().chunks(ROWS).enumerate() {
+        let expected = u64::from(![17, 20, 30].contains(&i));
+        assert!(c.iter().all(|&v| v == expected), "chunk {i} is wholly old or wholly new");
+    }
+    assert_eq!(pool.deaths(), 6);
 }

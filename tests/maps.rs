@@ -8,7 +8,13 @@ use watchdog::watched;
 const BACKENDS: [Backend; 3] = [Backend::Processes, Backend::Threads, Backend::Serial];
 
 fn pool(workers: usize, backend: Backend) -> Pool {
-    Pool::builder().workers(workers).oversubscribe(true).backend(backend).seed(42).build().unwrap()
+    Pool::builder()
+        .workers(workers)
+        .oversubscribe(true)
+        .backend(backend)
+        .seed(42)
+        .build()
+        .expect("the pool starts")
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn a_killed_worker_changes_nothing_in_the_result() {
     pool.for_each(x.chunks_mut(4), |mut c, ctx| {
         c.iter_mut().for_each(|v| *v += 1);
         if ctx.chunk() % 10 == 3 && ctx.incarnation() < 4 {
-            unsafe { libc_kill() };
+            kill_myself();
         }
         c.iter_mut().for_each(|v| *v += 1);
     })
@@ -95,7 +95,7 @@ fn a_killed_worker_changes_nothing_in_the_result() {
     assert!(pool.deaths() > 0);
 }
 
-unsafe fn libc_kill() {
+fn kill_myself() {
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
         .unwrap();
 }

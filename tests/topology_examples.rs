@@ -6,6 +6,7 @@ mod fixtures;
 use fixtures::Made;
 use pinpool::placement::{CoreKind, Pin, PlacementError, PlacementOptions, Plan, Smt, plan};
 use pinpool::topology::Topology;
+use proptest::prelude::*;
 
 /// The machine as read from its files.
 fn read(made: &Made) -> Topology {
@@ -122,4 +123,83 @@ fn machine_f_is_b_behind_a_mask_and_a_quota() {
     let core = PlacementOptions { pin: Pin::Core, ..options("close", 4) };
     let places: Vec<_> = plan(&f, &core).unwrap().workers.into_iter().map(|w| w.pus).collect();
     assert_eq!(places, [vec![2, 10], vec![3, 11], vec![6], vec![12]]);
+}
+
+#[test]
+fn the_order_stays_defined_where_levels_do_not_nest() {
+    // Nodes that cut across packages; as many of one as of the other, so packages come first.
+    let crossed = (0..8).fold(Made::default(), |m, i| m.core(&[i], i / 4, i / 2 % 2, i));
+    let crossed = read(&crossed);
+    assert_eq!(place(&crossed, "compact", 8), [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(place(&crossed, "scatter", 8), [0, 4, 2, 6, 1, 5, 3, 7]);
+    // Fewer nodes than packages: node 0 has packages 0 and 2, node 1 has 1 and 3.
+    let wide = (0..8).fold(Made::default(), |m, i| m.core(&[i], i / 2, i / 2 % 2, i / 2));
+    let wide = read(&wide);
+    assert_eq!(place(&wide, "compact", 8), [0, 1, 4, 5, 2, 3, 6, 7]);
+    assert_eq!(place(&wide, "scatter", 8), [0, 2, 4, 6, 1, 3, 5, 7]);
+}
+
+#[test]
+fn cores_without_a_cache_form_one_group() {
+    let mut made = (0..8).fold(Made::default(), |m, i| m.core(&[i], 0, 0, i / 2 % 2));
+    made.cores[6].llc = None;
+    made.cores[7].llc = None;
+    // What is left to them is their own second level, so those two are groups of one.
+    let topology = read(&made);
+    assert_eq!(place(&topology, "compact", 8), [0, 1, 4, 5, 2, 3, 6, 7]);
+    let dir = made.write();
+    for pu in [6, 7] {
+        let cache = format!("sys/devices/system/cpu/cpu{pu}/cache");
+        std::fs::remove_dir_all(dir.path().join(cache)).unwrap();
+    }
+    let topology = Topology::read(dir.path()).unwrap();
+    assert_eq!(place(&topology, "scatter", 8), [0, 2, 6, 1, 3, 7, 4, 5]);
+}
+
+proptest! {
+    #[test]
+    fn shares_differ_by_at_most_one_and_the_first_are_the_larger(
+        places in 1usize..40,
+        workers in 1usize..120,
+    ) {
+        let machine = Topology::synthetic(&format!("core:{places} pu:1")).unwrap();
+        for bind in ["close", "spread"] {
+            let at = place(&machine, bind, workers);
+            prop_assert!(at.is_sorted());
+            prop_assert_eq!(at[0], 0);
+            // What one has of the other: workers of a place, or places of a run.
+            let shares: Vec<usize> = if workers > places {
+                (0..places).map(|p| at.iter().filter(|a| **a == p).count()).collect()
+            } else if bind == "spread" {
+                let ends = at.iter().skip(1).copied().chain([places]);
+                at.iter().zip(ends).map(|(start, end)| end - start).collect()
+            } else {
+                prop_assert_eq!(&at, &(0..workers).collect::<Vec<_>>());
+                continue;
+            };
+            let (large, small) = (workers.max(places), workers.min(places));
+            let extra = large % small;
+            let expected = (0..small).map(|i| large / small + usize::from(i < extra));
+            prop_assert_eq!(shares, expected.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn scatter_uses_every_core_once_and_changes_package_while_it_can(
+        packages in 1usize..5,
+        nodes in 1usize..4,
+        cores in 1usize..6,
+    ) {
+        let text = format!("package:{packages} numa:{nodes} core:{cores} pu:2");
+        let machine = Topology::synthetic(&text).unwrap();
+        let total = packages * nodes * cores;
+        let at = place(&machine, "scatter", total);
+        let mut sorted = at.clone();
+        sorted.sort_unstable();
+        prop_assert_eq!(sorted, (0..total).map(|core| 2 * core).collect::<Vec<_>>());
+        let package = |pu: usize| machine.pu(pu).unwrap().package;
+        if packages > 1 {
+            prop_assert!(at.windows(2).all(|two| package(two[0]) != package(two[1])));
+        }
+    }
 }

@@ -218,13 +218,7 @@ fn memory() {
     let mut out = vec![0.0; JOB];
     // The bounds: what memory gives to the plainest reader and writer.
     let read = best_of(5, || {
-        let mut lanes = [0u64; 32];
-        for part in x.as_chunks::<32>().0 {
-            for (lane, x) in lanes.iter_mut().zip(part) {
-                *lane ^= x.to_bits();
-            }
-        }
-        black_box(lanes);
+        black_box(x.iter().fold(0, |acc, x| acc ^ x.to_bits()));
     });
     let write = best_of(5, || out.fill(black_box(1.0)));
     println!("\nmemory: reads {:.1} GB/s, writes {:.1} GB/s", 8.0 / read, 8.0 / write);
@@ -246,7 +240,7 @@ fn memory() {
             y[7]
         })
         .run(3, 1, Some(("read and write bandwidth", 2.0 * read + write)));
-    let mut lanes = k::Lanes::new([[1, 2, 3, 4]; 8]);
+    let mut lanes = k::Lanes::new(std::array::from_fn(|l| [l as u64 + 1, 2, 3, 4]));
     for (title, fill) in [
         ("fill_uniform, 320 MB", k::Lanes::fill_uniform as fn(&mut k::Lanes, &mut [f64])),
         ("fill_normal, 320 MB", k::Lanes::fill_normal),

@@ -28,11 +28,14 @@ struct Worst {
 /// Fills a batch of arguments; the number is that of the batch.
 type Draw<'a> = &'a (dyn Fn(&mut k::Lanes, &mut [f64]) + Sync);
 
+/// Two arguments each into results.
+type Kernel<'a> = &'a (dyn Fn(&[f64], &[f64], &mut [f64]) + Sync);
+
 struct Case<'a> {
     name: &'a str,
     x: Draw<'a>,
     y: Option<Draw<'a>>,
-    kernel: &'a (dyn Fn(&[f64], &[f64], &mut [f64]) + Sync),
+    kernel: Kernel<'a>,
     exact: &'a (dyn Fn(f64, f64) -> Dd + Sync),
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The kernels know nothing of processes, files or array crates. Each is dispatched at run time
 //! to the best instruction set of the CPU ([`isa`]) and gives the same bits on all of them.
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
 pub mod isa;
 pub mod primes;

@@ -105,6 +105,12 @@ def elementary():
     c = fit("log2 q", log_rest, -w, w, 9)
     out += const("LOG2_POLY", "(log2(1+z) − z/ln2 + z²/(2·ln2))/z³, lowest power first.", c)
 
+    # log2(1+z) = z/ln2 + z^2 q(z), for the rounded logarithm
+    def log_square(z):
+        return z * log_rest(z) - k / 2
+    c = fit("log2 rounded q", log_square, -w, w, 9)
+    out += const("LOG2_ROUNDED_POLY", "(log2(1+z) − z/ln2)/z², lowest power first.", c)
+
     # sine and cosine on |r| <= pi/4, in r squared.
     w = (pi / 4 * mpf("1.0001")) ** 2
     def sin_rest(s):
@@ -121,6 +127,10 @@ def elementary():
     p1 = round_to(pi / 4, mpf(2) ** -33)
     p2 = mpf(float(pi / 4 - p1))
     p3 = mpf(float(pi / 4 - p1 - p2))
+    twice = [2 * p1, 2 * p2, 2 * p3]
+    out += const("HALF_PI_1", "π/2 to 32 bits after the point.", twice[0])
+    out += const("HALF_PI_2", "The next 53 bits of π/2.", twice[1])
+    out += const("HALF_PI_3", "The next 53 bits of π/2.", twice[2])
     out += const("QUARTER_PI_1", "π/4 to 33 bits after the point.", p1)
     out += const("QUARTER_PI_2", "The next 53 bits of π/4.", p2)
     out += const("QUARTER_PI_3", "The next 53 bits of π/4.", p3)

@@ -27,7 +27,7 @@ fn bound(row: &Row) -> f64 {
     match row.function {
         "trig_power" if (0.0..=1.5).contains(&row.x) => 0.60,
         "trig_power" => 1.0 + row.x * row.x * (1.0 + (row.x.sin() + row.x.cos()).abs().ln().abs()),
-        _ => 0.75,
+        _ => 0.80,
     }
 }
 
@@ -100,8 +100,8 @@ fn random_arguments_stay_within_the_bounds() {
     check(worst(N, (0.0, 1.5), trig_power, reference::trig_power), 0.6);
     check(worst(N, (-0.7, 0.0), trig_power, reference::trig_power), 0.8);
     for range in [(-4.0, 4.0), (-1e5, 1e5)] {
-        check(worst(N, range, k::sin, |x| reference::sin_cos(x).0), 0.75);
-        check(worst(N, range, k::cos, |x| reference::sin_cos(x).1), 0.75);
+        check(worst(N, range, k::sin, |x| reference::sin_cos(x).0), 0.80);
+        check(worst(N, range, k::cos, |x| reference::sin_cos(x).1), 0.80);
     }
     check(worst(N, (-2.0, 2.0), k::exp2, reference::exp2), 0.7);
     check(worst(N, (0.5, 2.0), k::log2, reference::log2), 0.52);

@@ -34,9 +34,9 @@ fn element_i_comes_from_lane_i_mod_8() {
     let states: [[u64; 4]; 8] = std::array::from_fn(|l| [1 + l as u64 * 77, 2, 3, 4]);
     let mut out = [0; 100];
     Lanes::new(states).fill_u64(&mut out);
-    for lane in 0..8 {
+    for (lane, state) in states.into_iter().enumerate() {
         let mut alone = [0; 100];
-        Lanes::new([states[lane]; 8]).fill_u64(&mut alone);
+        Lanes::new([state; 8]).fill_u64(&mut alone);
         for i in (lane..100).step_by(8) {
             assert_eq!(out[i], alone[i]);
         }

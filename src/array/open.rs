@@ -62,6 +62,7 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
     }
 
     fn attach(segment: Arc<Segment>, name: &str) -> Result<Self, AttachError> {
+        const { Self::ALIGNED };
         let owned = || name.to_owned();
         let Header { dtype, shape, data_offset } = read_header(&segment, name)?;
         let expected = dtype_of::<T>();

@@ -61,7 +61,7 @@ impl Form {
     ) -> pinpool::Result<SharedArray<R, Ix1>>
     where
         A: Args + 'env,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         match self {
@@ -73,7 +73,7 @@ impl Form {
     pub(super) fn for_each<'env, A, F>(self, pool: &'env Pool, args: A, f: F) -> pinpool::Result<()>
     where
         A: Args + 'env,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         match self {
             Form::Blocking => pool.for_each(args, f),

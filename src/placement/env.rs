@@ -8,9 +8,16 @@
 use super::{Bind, Pin, PlacementError, PlacementOptions, Places, PuList, Smt};
 
 impl PlacementOptions {
-    /// Fills in what is open from the environment: `PINPOOL_WORKERS`, `PINPOOL_BIND` and
-    /// `PINPOOL_PLACES`, then `OMP_PROC_BIND`, `OMP_PLACES`, `GOMP_CPU_AFFINITY` and
-    /// `SLURM_CPUS_PER_TASK`.
+    /// Fills in what is open from the environment, each setting by itself, the first that applies:
+    ///
+    /// | setting | option | ours | of others |
+    /// |---|---|---|---|
+    /// | workers | `workers` | `PINPOOL_WORKERS` | `SLURM_CPUS_PER_TASK` below the mask cuts the default |
+    /// | bind | `bind` | `PINPOOL_BIND` | `OMP_PROC_BIND`: false is none, true is the default, a list's first word counts |
+    /// | places | `places` | `PINPOOL_PLACES` | `OMP_PLACES`, with close, spread and primary only |
+    /// | both | `bind` `list:…` | `PINPOOL_BIND=list:…` | `GOMP_CPU_AFFINITY`, where OpenMP's name neither policy nor places |
+    ///
+    /// A variable that would contradict an option (`--smt`, `--pin`, `--kind`) is left out.
     ///
     /// # Errors
     /// [`PlacementError::Variable`], where a variable of ours makes no sense.

@@ -188,7 +188,7 @@ impl PoolBuilder {
     pub fn initializer<P, F>(mut self, param: P, f: F) -> PoolBuilder
     where
         P: Pod,
-        F: for<'w> Fn(P, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(P, &mut Ctx) + Copy + Send + 'static,
     {
         super::job::captures_nothing(&f);
         let entry = Initialize::<P, F>::ENTRY;
@@ -233,7 +233,9 @@ impl PoolBuilder {
     /// [`CreateError`](crate::CreateError) where memory is short, [`StartError`] where workers do
     /// not start, or where a worker tries to build a pool.
     pub fn build(self) -> Result<Pool> {
-        if worker_process::is_worker() {
+        // Marked and not served (its `init` not reached yet, a marker that does not check out):
+        // never a pool, or processes would start processes without an end.
+        if worker_process::is_worker() || std::env::var_os(worker_process::VARIABLE).is_some() {
             return Err(StartError::InWorker.into());
         }
         if self.backend == Backend::Processes && !Image::own().is_executable {

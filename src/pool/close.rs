@@ -62,16 +62,19 @@ impl Pool {
         if let Crew::Processes { supervisor } = &self.crew
             && !self.jobs.is_over(ticket)
         {
-            self.jobs.limits.add(ticket, Instant::now() + self.cancel_grace, Kind::Kill);
-            supervisor.ring();
+            // A grace beyond the clock is one without an end.
+            if let Some(at) = Instant::now().checked_add(self.cancel_grace) {
+                self.jobs.limits.add(ticket, at, Kind::Kill);
+                supervisor.ring();
+            }
         }
     }
 
     /// Puts deadlines on a job that was just published.
     pub(super) fn limit(&self, ticket: &Ticket, job: Option<Duration>, chunk: Option<Duration>) {
         let now = Instant::now();
-        if let Some(allowed) = job {
-            self.jobs.limits.add(ticket, now + allowed, Kind::Job(allowed));
+        if let Some((allowed, at)) = job.and_then(|d| Some((d, now.checked_add(d)?))) {
+            self.jobs.limits.add(ticket, at, Kind::Job(allowed));
         }
         if let Some(allowed) = chunk {
             self.jobs.limits.add(ticket, now, Kind::Chunk(allowed));

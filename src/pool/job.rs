@@ -16,7 +16,7 @@ use crate::array::SharedArray;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
 use crate::entry::{Entry, ForEach, KernelEntry, Map, TryMap};
-use crate::error::{ArgsError, Result};
+use crate::error::{ArgsError, JobError, Result};
 
 /// A job that is about to be run, with options of its own.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl<'p> Job<'p> {
     pub fn map<A, F, R>(self, args: A, f: F) -> Result<SharedArray<R, Ix1>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         let running = self.start_map(&args, f)?;
@@ -120,7 +120,7 @@ impl<'p> Job<'p> {
     pub fn try_map<A, F, R, E>(self, args: A, f: F) -> Result<SharedArray<R, Ix1>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -135,7 +135,7 @@ impl<'p> Job<'p> {
     pub fn for_each<A, F>(self, args: A, f: F) -> Result<()>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         let running = self.start_for_each(&args, f)?;
         self.end(running)
@@ -148,7 +148,7 @@ impl<'p> Job<'p> {
     pub fn call<A, F, R>(self, args: A, f: F) -> Result<R>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         let running = self.start_call(&args, f)?;
@@ -162,7 +162,7 @@ impl<'p> Job<'p> {
     pub(crate) fn start_map<A, F, R>(&self, args: &A, f: F) -> Result<Running<SharedArray<R, Ix1>>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         captures_nothing(&f);
@@ -176,7 +176,7 @@ impl<'p> Job<'p> {
     ) -> Result<Running<SharedArray<R, Ix1>>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -187,7 +187,7 @@ impl<'p> Job<'p> {
     pub(crate) fn start_for_each<A, F>(&self, args: &A, f: F) -> Result<Running<()>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         captures_nothing(&f);
         let description = Description::of(args)?;
@@ -199,7 +199,7 @@ impl<'p> Job<'p> {
     pub(crate) fn start_call<A, F, R>(&self, args: &A, f: F) -> Result<Running<R>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         captures_nothing(&f);
@@ -250,6 +250,9 @@ impl<'p> Job<'p> {
     ) -> Result<Ticket> {
         let pool = self.pool;
         pool.check_alive()?;
+        if crate::panics::in_kernel() {
+            return Err(JobError::InKernel.into());
+        }
         let offset =
             entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
         let stream =
@@ -276,16 +279,34 @@ impl<'p> Job<'p> {
 
     /// Waits for the job, telling how far it is, and takes its value.
     pub(super) fn end<T>(&self, running: Running<T>) -> Result<T> {
+        let over = Over { pool: self.pool, ticket: &running.ticket };
         if let Some(hook) = self.hook {
             while !self.pool.is_serial() && running.wait_timeout(self.pool, hook.every).is_err() {
                 (hook.tell)(running.progress(self.pool));
             }
         }
         running.wait(self.pool);
+        drop(over);
         if let Some(hook) = self.hook {
             (hook.tell)(running.progress(self.pool));
         }
         Ok(running.take(self.pool)?)
+    }
+}
+
+/// Sees a job to its end: the progress hook is the caller's and may panic, and what the job
+/// borrows must outlive it all the same.
+struct Over<'a> {
+    pool: &'a Pool,
+    ticket: &'a Ticket,
+}
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        if !self.pool.jobs.is_over(self.ticket) {
+            self.pool.cancel(self.ticket);
+            self.pool.drive(self.ticket);
+        }
     }
 }
 

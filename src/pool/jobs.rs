@@ -17,13 +17,13 @@ use super::results::Results;
 use super::table::Table;
 use crate::args::{Description, chunk_bytes};
 use crate::config::{
-    CALLER_SPIN_NS, INLINE_RESULT_BYTES, INLINE_WORDS, LOOKS_BETWEEN_YIELDS,
+    CALLER_SPIN_NS, INLINE_RESULT_BYTES, INLINE_WORDS, JOURNALS_KEPT_BYTES, LOOKS_BETWEEN_YIELDS,
     LOOKS_BETWEEN_YIELDS_SHARED, MAX_JOBS, MAX_KILLS, MAX_OWN_DEATHS,
 };
 use crate::control::{Control, futex_half, load_text};
-use crate::entry::KernelEntry;
+use crate::entry::{KernelEntry, VERDICT_BYTES, VERDICT_DIED, VERDICT_TEXT_BYTES};
 use crate::error::{Death, Error, JobError};
-use crate::layout::{ArgKind, JobDesc, PANIC};
+use crate::layout::{ArgKind, JobDesc, KEEP_GOING, PANIC};
 use crate::mutant::{self, Mutant};
 use crate::protocol::{self, MAX_EPOCH, Owner, State, Word};
 use crate::segment::Segment;
@@ -383,7 +383,8 @@ impl Jobs {
         if spin_until(CALLER_SPIN_NS, self.looks, over) {
             return true;
         }
-        let end = limit.map(|l| Instant::now() + l);
+        // Beyond the clock: no limit.
+        let end = limit.and_then(|l| Instant::now().checked_add(l));
         c.waiters.fetch_add(1, Ordering::SeqCst);
         let seen = loop {
             let now = c.epoch.load(Ordering::SeqCst);
@@ -459,6 +460,15 @@ impl Jobs {
         *job.ended.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
         inner.words.extend(job.words);
         inner.free.push(slot);
+        let journals = inner.journals.first().map_or(0, |j| j.len() * inner.journals.len());
+        if inner.free.len() == MAX_JOBS && journals > JOURNALS_KEPT_BYTES {
+            // The undo copies of one job with large chunks are no reason to keep so much memory.
+            for w in 0..self.control.workers() {
+                self.control.worker(w).standing.journal.store(0, Ordering::Release);
+            }
+            inner.journals.clear();
+            inner.old_journals.clear();
+        }
     }
 
     /// The failure at the lowest chunk, of those that workers and supervisor have seen.
@@ -652,10 +662,17 @@ impl Jobs {
                     if lost { "and its journal is damaged: the chunk is lost" } else { note };
                 // A job that is over but for this chunk: killed because of that, or by chance.
                 let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
-                let fatal =
-                    (lost || !stopped) && count_death(job, chunk, worker, pid, death, note, lost);
-                let to = if fatal { State::Failed } else { State::Free };
-                if fatal {
+                let fatal = match lost || !stopped {
+                    true => count_death(job, chunk, (worker, pid), death, note, lost),
+                    false => None,
+                };
+                let to = if fatal.is_some() { State::Failed } else { State::Free };
+                if let Some(error) = fatal
+                    && !bury(job, chunk, &error)
+                {
+                    if job.died.as_ref().is_none_or(|(c, _)| chunk < *c) {
+                        job.died = Some((chunk, error));
+                    }
                     self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
                 }
                 // R4
@@ -721,33 +738,55 @@ fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segm
     true
 }
 
-/// Counts a death in a chunk; `true` where the chunk has had enough of them.
+/// Counts a death in a chunk; gives the error where the chunk has had enough of them.
 fn count_death(
     job: &mut Active,
     chunk: u64,
-    worker: usize,
-    pid: u32,
+    (worker, pid): (usize, u32),
     death: Death,
     note: &str,
     lost: bool,
-) -> bool {
+) -> Option<JobError> {
     let counts = job.deaths.entry(chunk).or_default();
     let count = if death.is_kill() { &mut counts.1 } else { &mut counts.0 };
     *count += 1;
     let (own, kills) = *counts;
     let fatal =
         lost || job.on_death == OnDeath::Fail || own >= MAX_OWN_DEATHS || kills >= MAX_KILLS;
-    if fatal && job.died.as_ref().is_none_or(|(c, _)| chunk < *c) {
-        let error = JobError::Died {
-            kernel: job.kernel.name(),
-            chunk,
-            worker,
-            pid,
-            death,
-            deaths: own + kills,
-            note: note.to_owned(),
-        };
-        job.died = Some((chunk, error));
+    fatal.then(|| JobError::Died {
+        kernel: job.kernel.name(),
+        chunk,
+        worker,
+        pid,
+        death,
+        deaths: own + kills,
+        note: note.to_owned(),
+    })
+}
+
+/// In a job that keeps going, the chunk's own slot says how it ended; `false` in any other job.
+fn bury(job: &Active, chunk: u64, error: &JobError) -> bool {
+    let head = &job.desc.head;
+    let JobError::Died { death, deaths, note, .. } = error else { return false };
+    let results = job.segments.iter().find(|s| s.id() == head.results);
+    let (Some(results), true) = (results, head.flags & KEEP_GOING != 0) else { return false };
+    let (start, bytes) = (head.results_offset + chunk * head.result_bytes, head.result_bytes);
+    let smallest = (VERDICT_BYTES + VERDICT_TEXT_BYTES) as u64;
+    if bytes < smallest || start + bytes > results.len() as u64 {
+        return false;
     }
-    fatal
+    let text = format!("{deaths} deaths of its worker, the last by {death}; {note}");
+    let mut len = text.len().min(VERDICT_TEXT_BYTES);
+    while !text.is_char_boundary(len) {
+        len -= 1;
+    }
+    let slot = results.base().wrapping_add(start as usize);
+    let to = slot.wrapping_add(bytes as usize - VERDICT_TEXT_BYTES);
+    // SAFETY: inside the slot, whose size was just checked; its claimer is dead and reaped, and
+    // nobody else may claim the chunk before its word is freed.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), to, len) };
+    let verdict = VERDICT_DIED | (len as u64) << 8;
+    // SAFETY: as above.
+    unsafe { slot.cast::<u64>().write_unaligned(verdict) };
+    true
 }

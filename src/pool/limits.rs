@@ -44,7 +44,8 @@ pub(crate) struct Limits {
 /// What a worker was at when the supervisor last looked, and since when.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
-    at: (u64, u64, u64),
+    /// Incarnation, job, chunk, chunks finished.
+    at: (Option<u32>, u64, u64, u64),
     since: Instant,
 }
 
@@ -71,7 +72,7 @@ impl Limits {
 
 impl Seen {
     pub(crate) fn nothing() -> Seen {
-        Seen { at: (0, 0, 0), since: Instant::now() }
+        Seen { at: (None, 0, 0, 0), since: Instant::now() }
     }
 }
 
@@ -86,6 +87,7 @@ impl Jobs {
         for (worker, seen) in seen.iter_mut().enumerate() {
             let c = &self.control.worker(worker).current;
             let at = (
+                alive[worker],
                 c.epoch.load(Ordering::Relaxed),
                 c.chunk.load(Ordering::Relaxed),
                 c.finished.load(Ordering::Relaxed),
@@ -114,7 +116,7 @@ impl Jobs {
         job: &mut Active,
         now: Instant,
         alive: &[Option<u32>],
-        seen: &[Seen],
+        seen: &mut [Seen],
         verdict: &mut Verdict,
     ) -> bool {
         if let Kind::Job(allowed) = limit.kind
@@ -139,6 +141,14 @@ impl Jobs {
                 limit.at = now + AGAIN;
             }
             Kind::Chunk(allowed) => {
+                // A worker that is still to claim the chunk that it was last at (it was started
+                // again, say) has not been in it for a moment.
+                let between = |w: usize| {
+                    let epoch = self.control.worker(w).current.epoch.load(Ordering::Relaxed);
+                    epoch == job.epoch && !held(&w)
+                };
+                let idle = seen.iter_mut().enumerate().filter(|(w, _)| between(*w));
+                idle.for_each(|(_, seen)| seen.since = now);
                 let late = holders.filter(|&w| now.duration_since(seen[w].since) >= allowed);
                 verdict.kill.extend(late.map(|worker| (worker, Some(Death::Overdue))));
                 let pause = (allowed / 4).clamp(Duration::from_millis(1), Duration::from_secs(1));

@@ -102,7 +102,7 @@ impl Job<'_> {
     pub fn map_vecs<A, F, T>(self, args: A, bound: usize, f: F) -> Result<Lists<T>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> Vec<T> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> Vec<T> + Copy + Send + 'static,
         T: Pod,
     {
         super::job::captures_nothing(&f);
@@ -116,7 +116,7 @@ impl Job<'_> {
     pub fn map_bytes<A, F, B>(self, args: A, bound: usize, f: F) -> Result<Lists<u8>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> B + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> B + Copy + Send + 'static,
         B: AsRef<[u8]>,
     {
         super::job::captures_nothing(&f);
@@ -130,7 +130,7 @@ impl Job<'_> {
     pub fn map_strings<A, F, S>(self, args: A, bound: usize, f: F) -> Result<Strings>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> S + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> S + Copy + Send + 'static,
         S: AsRef<str> + AsRef<[u8]>,
     {
         super::job::captures_nothing(&f);
@@ -179,7 +179,7 @@ impl Pool {
     pub fn map_vecs<A, F, T>(&self, args: A, bound: usize, f: F) -> Result<Lists<T>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> Vec<T> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> Vec<T> + Copy + Send + 'static,
         T: Pod,
     {
         self.job().map_vecs(args, bound, f)
@@ -192,7 +192,7 @@ impl Pool {
     pub fn map_bytes<A, F, B>(&self, args: A, bound: usize, f: F) -> Result<Lists<u8>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> B + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> B + Copy + Send + 'static,
         B: AsRef<[u8]>,
     {
         self.job().map_bytes(args, bound, f)
@@ -205,7 +205,7 @@ impl Pool {
     pub fn map_strings<A, F, S>(&self, args: A, bound: usize, f: F) -> Result<Strings>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> S + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> S + Copy + Send + 'static,
         S: AsRef<str> + AsRef<[u8]>,
     {
         self.job().map_strings(args, bound, f)

@@ -40,6 +40,7 @@ pub use long::{Lists, Strings};
 pub use outcomes::{ChunkError, Outcomes};
 pub use pending::Pending;
 pub use running::Progress;
+pub(crate) use running::Running;
 pub use scope::{Scope, ScopedJob};
 pub use stream::{Completed, InOrder};
 
@@ -117,8 +118,13 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        shut_down(&self.control);
-        self.join();
+        // Without threads there is nobody to tell; in a fork of the host not even the memory to
+        // tell them in (`Pool::drop`).
+        let handles = self.handles.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !handles.is_empty() {
+            shut_down(&self.control);
+            self.join();
+        }
     }
 }
 
@@ -232,7 +238,7 @@ impl Pool {
     pub fn map<A, F, R>(&self, args: A, f: F) -> Result<SharedArray<R, Ix1>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         self.job().map(args, f)
@@ -245,7 +251,7 @@ impl Pool {
     pub fn for_each<A, F>(&self, args: A, f: F) -> Result<()>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         self.job().for_each(args, f)
     }
@@ -258,7 +264,7 @@ impl Pool {
     pub fn call<A, F, R>(&self, args: A, f: F) -> Result<R>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         self.job().call(args, f)
@@ -272,7 +278,7 @@ impl Pool {
     pub fn try_map<A, F, R, E>(&self, args: A, f: F) -> Result<SharedArray<R, Ix1>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -297,7 +303,7 @@ impl Pool {
     }
 
     /// Stops all jobs in flight: each ends with [`JobError::Cancelled`], after the chunks that
-    /// are in progress. From another thread, or a signal's.
+    /// are in progress. From another thread, or a thread that waits for signals.
     pub fn cancel_all(&self) {
         if !self.is_fork() {
             self.jobs.cancel_all();

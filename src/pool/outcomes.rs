@@ -14,7 +14,8 @@ use crate::args::{Args, Description};
 use crate::array::SharedArray;
 use crate::ctx::Ctx;
 use crate::entry::{
-    Entry, TryMapAll, VERDICT_BYTES, VERDICT_FAILED, VERDICT_GOOD, VERDICT_TEXT_BYTES,
+    Entry, TryMapAll, VERDICT_BYTES, VERDICT_DIED, VERDICT_GOOD, VERDICT_PANICKED,
+    VERDICT_TEXT_BYTES,
 };
 use crate::error::{ArgsError, Result};
 use crate::layout::KEEP_GOING;
@@ -22,12 +23,18 @@ use crate::layout::KEEP_GOING;
 /// Why one chunk of [`Pool::try_map_all`] has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[error("chunk {chunk} {}: {message}", if *panicked { "panicked" } else { "failed" })]
+#[error("chunk {chunk} {}: {message}", match (panicked, died) {
+    (true, _) => "panicked",
+    (_, true) => "has killed its workers",
+    _ => "failed",
+})]
 pub struct ChunkError {
     /// Which chunk.
     pub chunk: u64,
     /// Whether its kernel panicked, and did not return an error.
     pub panicked: bool,
+    /// Whether its worker died in it, as often as [`config`](crate::config) allows.
+    pub died: bool,
     /// The first 120 bytes of the error's or panic's text.
     pub message: String,
 }
@@ -74,7 +81,8 @@ impl<R: Pod> Outcomes<R> {
         let len = ((verdict >> 8) as usize).min(text.len());
         Err(ChunkError {
             chunk: i as u64,
-            panicked: verdict & 0xff != VERDICT_FAILED,
+            panicked: verdict & 0xff == VERDICT_PANICKED,
+            died: verdict & 0xff == VERDICT_DIED,
             message: String::from_utf8_lossy(&text[..len]).into_owned(),
         })
     }
@@ -103,7 +111,7 @@ impl Job<'_> {
     pub fn try_map_all<A, F, R, E>(mut self, args: A, f: F) -> Result<Outcomes<R>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -123,16 +131,16 @@ impl Job<'_> {
 }
 
 impl Pool {
-    /// As [`try_map`](Self::try_map), but a chunk that fails or panics does not end the job: all
-    /// chunks are run, and each has a value or an error. What a failed chunk changed in place is
+    /// As [`try_map`](Self::try_map), but a chunk that fails, panics, or kills each worker that
+    /// runs it does not end the job: all chunks are run, and each has a value or an error. What a failed chunk changed in place is
     /// put back as it was.
     ///
     /// # Errors
-    /// As [`map`](Self::map), except for failures and panics of the kernel.
+    /// As [`map`](Self::map), except for failures, panics and deaths in the kernel.
     pub fn try_map_all<A, F, R, E>(&self, args: A, f: F) -> Result<Outcomes<R>>
     where
         A: Args,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {

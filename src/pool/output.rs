@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
@@ -13,6 +13,8 @@ use std::thread::JoinHandle;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::sys::mem::above_stdio;
 
 /// A line longer than this is passed on in pieces.
 const LINE_BYTES: usize = 64 * 1024;
@@ -58,6 +60,7 @@ impl Output {
 
     fn end(&self, target: Target) -> io::Result<OwnedFd> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (read, write) = (above_stdio(read)?, above_stdio(write)?);
         rustix::io::ioctl_fionbio(&read, true)?;
         let stream = Stream { pipe: read, target, line: Vec::new() };
         if let Some(streams) = &self.streams {
@@ -93,8 +96,14 @@ fn forward(arrivals: &Receiver<Stream>, bell: &OwnedFd) {
         let ready = poll(&mut fds, if open { None } else { Some(&now) });
         let readable: Vec<bool> = fds[1..].iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
-        if matches!(ready, Ok(0)) && !open {
+        if !open && matches!(ready, Ok(0) | Err(_)) {
             break;
+        }
+        if matches!(ready, Err(error) if error != Errno::INTR) {
+            // More descriptors than RLIMIT_NOFILE allows by now (the host lowered it): not a
+            // reason to use up a core. The streams do not block, so they are simply tried.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            streams.retain_mut(take);
         }
         let _ = rustix::io::read(bell, &mut [0u8; 8]);
         let mut flags = readable.into_iter();
@@ -149,14 +158,23 @@ fn end(stream: &mut Stream) {
     }
 }
 
-/// Through std's own handles, so that the host's lines are not cut either. A closed output of the
-/// host is the host's business.
-fn write(target: Target, bytes: &[u8]) {
-    let _ = match target {
-        Target::Out => {
-            let mut out = io::stdout().lock();
-            out.write_all(bytes).and_then(|()| out.flush())
-        }
-        Target::Err => io::stderr().lock().write_all(bytes),
+/// By descriptor: std's handle may be locked by the very thread that waits for the workers. A
+/// closed output of the host is the host's business.
+fn write(target: Target, mut bytes: &[u8]) {
+    let (out, err) = (io::stdout(), io::stderr());
+    let fd = match target {
+        Target::Out => out.as_fd(),
+        Target::Err => err.as_fd(),
     };
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(Errno::INTR) => {}
+            // The host has made it non-blocking: wait until it takes more.
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
+            }
+            Err(_) => return,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Memory for result slots, used again: a map that is called in a loop makes no system call for it.
 
 use std::ptr;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{RESULTS_KEPT, RESULTS_KEPT_BYTES};
@@ -22,8 +23,10 @@ impl Results {
             Arc::strong_count(s) == 1 && s.len() >= bytes && s.len() / 4 <= bytes
         };
         if let Some(segment) = kept.iter().find(|s| fits(s)) {
+            // With the release of the last other owner, whose count was seen.
+            fence(Ordering::Acquire);
             // SAFETY: the range is the whole mapping, which is writable, and nobody else has it:
-            // see above. `Arc::strong_count` saw the last other owner's release.
+            // see above.
             unsafe { ptr::write_bytes(segment.base(), 0, bytes) };
             return Ok(Arc::clone(segment));
         }

@@ -55,7 +55,7 @@ impl Pool {
     /// use pinpool::{Pool, SharedArray, indices};
     ///
     /// let pool = Pool::builder().workers(2).oversubscribe(true).build()?;
-    /// let x = SharedArray::from_array(&ndarray::Array1::linspace(0.0, 1.0, 1001).view())?;
+    /// let x = SharedArray::from_array(&ndarray::Array1::linspace(0.0f64, 1.0, 1001).view())?;
     /// let (sum, squares) = pool.scope(|s| {
     ///     let a = s.map(x.chunks(100), |c, _| c.sum())?;
     ///     let b = s.map(indices(10), |i, _| i * i)?;
@@ -64,6 +64,33 @@ impl Pool {
     /// assert!((sum - 500.5).abs() < 1e-9);
     /// assert_eq!(squares.as_slice()[9], 81);
     /// # Ok::<(), pinpool::Error>(())
+    /// ```
+    ///
+    /// While a job may write into an array, nobody else looks at it:
+    /// ```compile_fail,E0502
+    /// # use pinpool::{Pool, SharedArray};
+    /// # let pool = Pool::new().unwrap();
+    /// let mut x = SharedArray::<f64, _>::zeros(10).unwrap();
+    /// pool.scope(|s| {
+    ///     let job = s.for_each(x.chunks_mut(1), |mut c, _| c.fill(1.0));
+    ///     println!("{}", x.view());
+    ///     job.unwrap().get()
+    /// });
+    /// ```
+    ///
+    /// An array lives as long as the scope, and a handle no longer:
+    /// ```compile_fail,E0597
+    /// # use pinpool::{Pool, SharedArray};
+    /// # let pool = Pool::new().unwrap();
+    /// pool.scope(|s| {
+    ///     let x = SharedArray::<f64, _>::zeros(10).unwrap();
+    ///     s.map(x.chunks(1), |c, _| c[0]).unwrap().get().unwrap();
+    /// });
+    /// ```
+    /// ```compile_fail
+    /// # use pinpool::{Pool, indices};
+    /// # let pool = Pool::new().unwrap();
+    /// let escaped = pool.scope(|s| s.map(indices(3), |i, _| i).unwrap());
     /// ```
     pub fn scope<'env, F, T>(&'env self, f: F) -> T
     where
@@ -89,7 +116,7 @@ impl<'scope> Scope<'scope, '_> {
     pub fn map<A, F, R>(&'scope self, args: A, f: F) -> Result<Pending<'scope, SharedArray<R, Ix1>>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         self.job().map(args, f)
@@ -102,7 +129,7 @@ impl<'scope> Scope<'scope, '_> {
     pub fn for_each<A, F>(&'scope self, args: A, f: F) -> Result<Pending<'scope, ()>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         self.job().for_each(args, f)
     }
@@ -114,7 +141,7 @@ impl<'scope> Scope<'scope, '_> {
     pub fn call<A, F, R>(&'scope self, args: A, f: F) -> Result<Pending<'scope, R>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         self.job().call(args, f)
@@ -131,7 +158,7 @@ impl<'scope> Scope<'scope, '_> {
     ) -> Result<Pending<'scope, SharedArray<R, Ix1>>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -205,7 +232,7 @@ impl<'scope> ScopedJob<'scope> {
     pub fn map<A, F, R>(self, args: A, f: F) -> Result<Pending<'scope, SharedArray<R, Ix1>>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         let running = self.job.start_map(&args, f)?;
@@ -219,7 +246,7 @@ impl<'scope> ScopedJob<'scope> {
     pub fn try_map<A, F, R, E>(self, args: A, f: F) -> Result<Pending<'scope, SharedArray<R, Ix1>>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> std::result::Result<R, E> + Copy + Send + 'static,
         R: Pod,
         E: std::fmt::Display,
     {
@@ -234,7 +261,7 @@ impl<'scope> ScopedJob<'scope> {
     pub fn for_each<A, F>(self, args: A, f: F) -> Result<Pending<'scope, ()>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         let running = self.job.start_for_each(&args, f)?;
         Ok(self.keep(running))
@@ -247,7 +274,7 @@ impl<'scope> ScopedJob<'scope> {
     pub fn call<A, F, R>(self, args: A, f: F) -> Result<Pending<'scope, R>>
     where
         A: Args + 'scope,
-        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + 'static,
+        F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
         let running = self.job.start_call(&args, f)?;

@@ -65,6 +65,8 @@ impl Watch {
         env: Vec<(OsString, OsString)>,
         name: String,
     ) -> std::io::Result<Watch> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        table.set_bell(bell.try_clone()?);
         Ok(Watch {
             control,
             segment,
@@ -75,7 +77,7 @@ impl Watch {
             name,
             failed: Mutex::new(None),
             built: AtomicBool::new(false),
-            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            bell,
             stopping: AtomicBool::new(false),
             at_once: AtomicBool::new(false),
         })
@@ -213,6 +215,7 @@ impl Loop {
             stderr: stderr.as_fd(),
         };
         self.watch.table.link(worker, ours);
+        self.seen[worker] = Seen::nothing();
         child.process = Some(process::start(&start)?);
         child.finished = 0;
         self.watch.control.worker(worker).current.finished.store(0, Ordering::Relaxed);
@@ -285,7 +288,8 @@ impl Loop {
             (false, false) => child.failed_starts += 1,
         }
         child.incarnation += 1;
-        if !ready && !(killed && child.killed_starts < MAX_KILLED_STARTS) {
+        let patient = killed && child.killed_starts < MAX_KILLED_STARTS;
+        if !(ready || patient) {
             let len = standing.text_len.swap(0, Ordering::AcqRel);
             let reason = match len {
                 0 => format!("it died by {death} before it was ready"),

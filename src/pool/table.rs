@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::control::Control;
 use crate::mail::{self, Message};
@@ -20,6 +20,8 @@ use crate::worker::SegmentSource;
 pub(crate) struct Table {
     control: Control,
     inner: Mutex<Inner>,
+    /// Rung where mail waits, since the supervisor sends it when the worker has made room.
+    bell: OnceLock<OwnedFd>,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +75,12 @@ fn map_message(segment: &Segment) -> Message {
 
 impl Table {
     pub(crate) fn new(control: Control) -> Arc<Table> {
-        Arc::new(Table { control, inner: Mutex::default() })
+        Arc::new(Table { control, inner: Mutex::default(), bell: OnceLock::new() })
+    }
+
+    /// Whom to ring where mail waits.
+    pub(crate) fn set_bell(&self, bell: OwnedFd) {
+        let _ = self.bell.set(bell);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -104,6 +111,13 @@ impl Table {
             if let Some(link) = link {
                 link.post(message, Weak::clone(segment), held);
                 self.control.worker(w).park.mail.fetch_add(1, Ordering::SeqCst);
+                if !link.waiting.is_empty() {
+                    // A sleeper takes his mail and makes room; who is busy does so later.
+                    self.control.wake_worker(w);
+                    if let Some(bell) = self.bell.get() {
+                        let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
+                    }
+                }
             }
         }
     }
@@ -130,11 +144,19 @@ impl Table {
     pub(crate) fn flush(&self) -> bool {
         let mut held = Held::new();
         let mut inner = self.lock();
-        let links = inner.links.iter_mut().flatten();
-        links.fold(false, |waits, link| {
+        let mut waits = false;
+        for (w, link) in inner.links.iter_mut().enumerate() {
+            let Some(link) = link else { continue };
+            let before = link.waiting.len();
             link.flush(&mut held);
-            waits | !link.waiting.is_empty()
-        })
+            if link.waiting.len() != before {
+                // Sent later than it was announced.
+                self.control.worker(w).park.mail.fetch_add(1, Ordering::SeqCst);
+                self.control.wake_worker(w);
+            }
+            waits |= !link.waiting.is_empty();
+        }
+        waits
     }
 }
 
@@ -158,6 +180,8 @@ impl SegmentWatcher for Table {
 pub(crate) struct Local(pub(crate) Arc<Table>);
 
 impl SegmentSource for Local {
+    const IN_PROCESS: bool = true;
+
     fn segment(&mut self, id: u64) -> Option<Arc<Segment>> {
         self.0.lock().segments.get(&id)?.upgrade()
     }

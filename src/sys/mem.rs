@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
@@ -23,11 +23,21 @@ const S_IFDIR: u32 = 0o040_000;
 /// A nameless file in memory: closed on exec, sealable, never executable where the kernel can say so.
 pub(crate) fn memfd(label: &str) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    match rustix::fs::memfd_create(label, flags | MemfdFlags::NOEXEC_SEAL) {
+    let fd = match rustix::fs::memfd_create(label, flags | MemfdFlags::NOEXEC_SEAL) {
         // Linux before 6.3 does not know NOEXEC_SEAL.
-        Err(Errno::INVAL) => Ok(rustix::fs::memfd_create(label, flags)?),
-        other => Ok(other?),
+        Err(Errno::INVAL) => rustix::fs::memfd_create(label, flags),
+        other => other,
+    }?;
+    above_stdio(fd)
+}
+
+/// The same file under a number above 2: a host that has closed its standard streams gets their
+/// numbers from the next call, and a child's would be lost under its own standard streams.
+pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
     }
+    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?)
 }
 
 /// Nobody that holds this memfd can change its length from here on, nor take the seals off.

@@ -206,6 +206,12 @@ pub(crate) fn worker_signals() {
     }
 }
 
+/// What C code has printed and not yet written.
+pub(crate) fn flush_c_streams() {
+    // SAFETY: flushes all output streams of the C library.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
 /// Ends this process at once, without destructors of anybody.
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: does not return; open files are the kernel's business.
@@ -246,4 +252,44 @@ pub(crate) mod forks {
 /// PUs that this process may run on, by the scheduler's own count.
 pub(crate) fn allowed_pus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Bits of a process's mark: its pid, which Linux keeps below 2^22, and the low bits of the time
+/// of its start, since pids are used again.
+pub(crate) const OWNER_BITS: u32 = PID_BITS + START_BITS;
+const PID_BITS: u32 = 22;
+const START_BITS: u32 = 12;
+
+/// The mark of this process.
+pub(crate) fn own_mark() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    /// Mark and, above it, the number of forks that it was found at.
+    static MARK: AtomicU64 = AtomicU64::new(0);
+    forks::watch();
+    let forks = (forks::generation() & 0xffff) << OWNER_BITS;
+    let known = MARK.load(Ordering::Relaxed);
+    let mask = (1 << OWNER_BITS) - 1;
+    if known & mask != 0 && known & !mask == forks {
+        return known & mask;
+    }
+    let pid = std::process::id();
+    let mark = u64::from(pid) | start_of(pid).unwrap_or(0) << PID_BITS;
+    MARK.store(mark | forks, Ordering::Relaxed);
+    mark
+}
+
+/// Whether the process with this mark is alive.
+pub(crate) fn process_lives(mark: u64) -> bool {
+    let pid = (mark & ((1 << PID_BITS) - 1)) as u32;
+    start_of(pid) == Some(mark >> PID_BITS)
+}
+
+/// The low bits of a process's start time; `None`: it is dead, a zombie included.
+fn start_of(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name, in parentheses, and may hold anything.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    let state = fields.next()?;
+    let start: u64 = fields.nth(18)?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(start & ((1 << START_BITS) - 1))
 }

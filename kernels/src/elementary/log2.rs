@@ -7,6 +7,7 @@
 use super::sincos::Two;
 use super::tables::{
     INV_LN2_HIGH, INV_LN2_LOW, LOG2_FACTOR, LOG2_HIGH, LOG2_LOW, LOG2_OFFSET, LOG2_POLY,
+    LOG2_ROUNDED_POLY,
 };
 use crate::simd::Simd;
 
@@ -20,6 +21,24 @@ pub(crate) fn log2<S: Simd>(s: S, x: S::F) -> Two<S> {
     let (product, product_low) = s.two_mul(m, c);
     let (z, z_low) = s.fast_two_sum(s.sub(product, s.splat(1.0)), product_low);
     series(s, z, z_low, s.add(e, s.lookup32(&LOG2_HIGH, index)), s.lookup32(&LOG2_LOW, index))
+}
+
+/// log2 x for x positive, normal and finite, as one double: 0.53 ULP, in fewer steps.
+#[inline(always)]
+pub(crate) fn log2_rounded<S: Simd>(s: S, x: S::F) -> S::F {
+    let Split { index, m, e, .. } = split(s, x);
+    let c = s.lookup32(&LOG2_FACTOR, index);
+    let (product, z_low) = s.two_mul(m, c);
+    let z = s.sub(product, s.splat(1.0));
+    let (first, first_low) = s.two_mul(z, s.splat(INV_LN2_HIGH));
+    // z_low is small beside 1, not beside z: its product with z counts too.
+    let z_low = s.fnma(z, z_low, z_low);
+    let low = s.fma(z, s.splat(INV_LN2_LOW), s.fma(z_low, s.splat(INV_LN2_HIGH), first_low));
+    let low = s.add(low, s.lookup32(&LOG2_LOW, index));
+    let low = s.fma(s.mul(z, z), s.poly(z, &LOG2_ROUNDED_POLY), low);
+    let base = s.add(e, s.lookup32(&LOG2_HIGH, index));
+    let (sum, sum_low) = s.fast_two_sum(base, first);
+    s.add(sum, s.add(sum_low, low))
 }
 
 /// log2(x + x_low) for x positive, normal and at most 2^1000, and x_low at most an ULP of x.
@@ -70,8 +89,8 @@ fn series<S: Simd>(s: S, z: S::F, z_low: S::F, base: S::F, base_low: S::F) -> Tw
     let first_low = s.fma(u, kl, s.fma(u_low, kh, first_low));
     let cube = s.mul(s.mul(z, z), z);
     let rest = s.fma(cube, s.poly(z, &LOG2_POLY), s.add(first_low, base_low));
-    // Next to the interval of 1 the base may be the smaller one.
-    let (sum, sum_low) = s.two_sum(base, first);
+    // The base is 0 or the larger one: 0.026 and up, against 0.022.
+    let (sum, sum_low) = s.fast_two_sum(base, first);
     s.fast_two_sum(sum, s.add(sum_low, rest))
 }
 
@@ -95,13 +114,19 @@ pub(crate) fn log2_positive<S: Simd>(s: S, x: S::F) -> Two<S> {
 /// log2 x for any x, rounded: NaN below 0, −∞ at ±0.
 #[inline(always)]
 pub(crate) fn log2_any<S: Simd>(s: S, x: S::F) -> S::F {
-    let (high, _) = log2_positive(s, x);
-    // Positive and finite, by one unsigned comparison: bits from 1 to those of MAX.
+    // Positive, normal and finite, by one unsigned comparison.
+    let past = s.sub_u(s.bits(x), s.splat_u(f64::MIN_POSITIVE.to_bits()));
+    let usual = s.le_u(past, s.splat_u(f64::MAX.to_bits() - f64::MIN_POSITIVE.to_bits()));
+    if s.all(usual) {
+        return log2_rounded(s, x);
+    }
+    let subnormal = s.lt(x, s.splat(f64::MIN_POSITIVE));
+    let scaled = log2_rounded(s, s.select(subnormal, s.mul(x, s.splat(TWO_54)), x));
+    // Exact or nearly so: the logarithm of a subnormal is far from 0.
+    let shift = s.select(subnormal, s.splat(54.0), s.splat(0.0));
+    let high = s.sub(scaled, shift);
     let past = s.sub_u(s.bits(x), s.splat_u(1));
     let usual = s.le_u(past, s.splat_u(f64::MAX.to_bits() - 1));
-    if s.all(usual) {
-        return high;
-    }
     let special = s.select(s.lt(s.splat(0.0), x), s.splat(f64::INFINITY), s.splat(crate::NAN));
     let zero = s.eq_u(s.shl::<1>(s.bits(x)), s.splat_u(0));
     let special = s.select(zero, s.splat(f64::NEG_INFINITY), special);

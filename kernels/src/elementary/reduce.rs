@@ -5,15 +5,20 @@
 //! 2^-100 of π/4, and since no double of moderate size is nearer than 2^-62 to a multiple of π/2,
 //! to better than 2^-30 ULP of r.
 //!
-//! With `SHIFT` it reduces x + π/4 instead, without rounding that sum: sin x + cos x is
+//! [`reduce_shifted`] reduces x + π/4 instead, without rounding that sum: sin x + cos x is
 //! √2·sin(x + π/4). Called by sincos.rs and trig_power.
 
-use super::tables::{QUARTER_PI_1, QUARTER_PI_2, QUARTER_PI_3, TWO_OVER_PI};
+use super::tables::{
+    HALF_PI_1, HALF_PI_2, HALF_PI_3, QUARTER_PI_1, QUARTER_PI_2, QUARTER_PI_3, TWO_OVER_PI,
+};
 use crate::simd::{LANES, Simd};
 
 /// From here on the reduction is done in integers; n·2 stays below 2^20, so that its product
 /// with the 33-bit part of π/4 is exact.
 const LARGE: f64 = 524_288.0;
+
+/// A remainder below this is left to integers; n·HALF_PI_2 is below a quarter of it.
+const NOTHING: f64 = f64::from_bits((1023 - 12) << 52);
 
 /// 1.5·2^52: adding it rounds to an integer, which then stands in the low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
@@ -29,18 +34,33 @@ pub(crate) struct Reduced<S: Simd> {
     pub(crate) quadrant: S::U,
 }
 
-/// x (or x + π/4) less the nearest multiple of π/2. NaN where x is NaN or infinite.
+/// x less the nearest multiple of π/2, and whether that may be relied on: it may not in lanes
+/// where |x| is large, or where all but nothing is left of x (one in 2^13). Those go to [`patch`].
 #[inline(always)]
-pub(crate) fn reduce<S: Simd, const SHIFT: bool>(s: S, x: S::F) -> Reduced<S> {
-    let two_over_pi = s.splat(std::f64::consts::FRAC_2_PI);
-    let turned = if SHIFT {
-        s.add(s.fma(x, two_over_pi, s.splat(0.5)), s.splat(ROUND))
-    } else {
-        s.fma(x, two_over_pi, s.splat(ROUND))
-    };
+pub(crate) fn reduce<S: Simd>(s: S, x: S::F) -> (Reduced<S>, u8) {
+    let turned = s.fma(x, s.splat(std::f64::consts::FRAC_2_PI), s.splat(ROUND));
     let n = s.sub(turned, s.splat(ROUND));
-    // In quarters of π: even without the shift, odd with it.
-    let k = if SHIFT { s.fma(n, s.splat(2.0), s.splat(-1.0)) } else { s.add(n, n) };
+    // The first step is exact: n has 20 bits, the part 33, and they all but cancel x.
+    let t = s.fnma(n, s.splat(HALF_PI_1), x);
+    // t exceeds n·HALF_PI_2 where what is left does, so that t − high is exact.
+    let high = s.fnma(n, s.splat(HALF_PI_2), t);
+    let low = s.fnma(n, s.splat(HALF_PI_2), s.sub(t, high));
+    let low = s.fnma(n, s.splat(HALF_PI_3), low);
+    let magnitude = s.abs(x);
+    let usual = s.mask_bits(s.lt(magnitude, s.splat(LARGE)))
+        & (s.mask_bits(s.lt(s.splat(NOTHING), s.abs(high)))
+            | s.mask_bits(s.lt(magnitude, s.splat(0.75))));
+    (Reduced { high, low, quadrant: s.bits(turned) }, usual)
+}
+
+/// x + π/4 less the nearest multiple of π/2, for any x; NaN where x is NaN or infinite.
+#[inline(always)]
+pub(crate) fn reduce_shifted<S: Simd>(s: S, x: S::F) -> Reduced<S> {
+    let two_over_pi = s.splat(std::f64::consts::FRAC_2_PI);
+    let turned = s.add(s.fma(x, two_over_pi, s.splat(0.5)), s.splat(ROUND));
+    let n = s.sub(turned, s.splat(ROUND));
+    // In quarters of π, an odd number. Nothing cancels for small x, so every sum is two doubles.
+    let k = s.fma(n, s.splat(2.0), s.splat(-1.0));
     let first = s.mul(k, s.splat(QUARTER_PI_1));
     let (t, t_low) = s.two_sum(x, s.negate(first));
     let (w, w_low) = s.two_mul(k, s.splat(QUARTER_PI_2));
@@ -50,13 +70,18 @@ pub(crate) fn reduce<S: Simd, const SHIFT: bool>(s: S, x: S::F) -> Reduced<S> {
     let (high, low) = s.fast_two_sum(high, low);
     let reduced = Reduced { high, low, quadrant: s.bits(turned) };
     let small = s.mask_bits(s.lt(s.abs(x), s.splat(LARGE)));
-    if small == 0xff { reduced } else { patch::<S, SHIFT>(s, x, reduced, !small) }
+    if small == 0xff { reduced } else { patch::<S, true>(s, x, reduced, !small) }
 }
 
-/// Replaces the lanes whose bit is set in `large`.
+/// Replaces the lanes whose bit is set in `large` by what integers give.
 #[cold]
 #[inline(never)]
-fn patch<S: Simd, const SHIFT: bool>(s: S, x: S::F, r: Reduced<S>, large: u8) -> Reduced<S> {
+pub(crate) fn patch<S: Simd, const SHIFT: bool>(
+    s: S,
+    x: S::F,
+    r: Reduced<S>,
+    large: u8,
+) -> Reduced<S> {
     let (mut xs, mut high, mut low) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
     let mut quadrant = [0; LANES];
     s.store(x, &mut xs);
@@ -69,7 +94,7 @@ fn patch<S: Simd, const SHIFT: bool>(s: S, x: S::F, r: Reduced<S>, large: u8) ->
     Reduced { high: s.load(&high), low: s.load(&low), quadrant: s.load_u(&quadrant) }
 }
 
-/// The remainder in two doubles and n mod 4, by integers. |x| is at least [`LARGE`], or NaN.
+/// The remainder in two doubles and n mod 4, by integers. |x| is at least 1/2, or NaN.
 fn reduce_large(x: f64, shift: bool) -> (f64, f64, u64) {
     if !x.is_finite() {
         return (f64::NAN, f64::NAN, 0);

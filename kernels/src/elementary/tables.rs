@@ -162,6 +162,19 @@ pub(crate) const LOG2_POLY: [f64; 10] = [
     0.13121918789988019,
     -0.12028503068682092,
 ];
+/// (log2(1+z) − z/ln2)/z², lowest power first.
+pub(crate) const LOG2_ROUNDED_POLY: [f64; 10] = [
+    -0.7213475204444817,
+    0.4808983469629878,
+    -0.3606737602222408,
+    0.28853900817779266,
+    -0.24044917348270634,
+    0.20609929155668538,
+    -0.18033686563769397,
+    0.16029943562751267,
+    -0.1443400215459676,
+    0.13121918789988019,
+];
 /// (sin r − r)/r³ in powers of r², |r| ≤ π/4.
 pub(crate) const SIN_POLY: [f64; 7] = [
     -0.16666666666666666,
@@ -182,6 +195,12 @@ pub(crate) const COS_POLY: [f64; 7] = [
     -1.1470460773969325e-11,
     4.7458652037874553e-14,
 ];
+/// π/2 to 32 bits after the point.
+pub(crate) const HALF_PI_1: f64 = 1.5707963267341256;
+/// The next 53 bits of π/2.
+pub(crate) const HALF_PI_2: f64 = 6.077100506506192e-11;
+/// The next 53 bits of π/2.
+pub(crate) const HALF_PI_3: f64 = 3.5215598651832e-27;
 /// π/4 to 33 bits after the point.
 pub(crate) const QUARTER_PI_1: f64 = 0.7853981633670628;
 /// The next 53 bits of π/4.

@@ -5,7 +5,7 @@
 #![allow(clippy::excessive_precision, reason = "the digits of the publication")]
 
 use super::{TWO_M53, Transform};
-use crate::elementary::log2::log2;
+use crate::elementary::log2::log2_rounded;
 use crate::simd::{LANES, Simd};
 
 pub(super) struct Normal;
@@ -37,7 +37,7 @@ fn inverse<S: Simd>(s: S, draws: S::U) -> S::F {
     }
     // The distance to 0 or 1, exact.
     let p = s.sub(s.splat(0.5), magnitude);
-    let (log, _) = log2(s, p);
+    let log = log2_rounded(s, p);
     let root = s.sqrt(s.mul(log, s.splat(-std::f64::consts::LN_2)));
     let r = s.sub(root, s.splat(1.6));
     let tail = s.div(s.poly(r, &C), s.poly(r, &D));

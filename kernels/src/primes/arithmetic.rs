@@ -236,7 +236,7 @@ pub fn gcd_slice(a: &[u64], b: &[u64], out: &mut [u64]) {
 /// When the slices differ in length or the modulus is 0.
 pub fn mod_pow_slice(base: &[u64], exponent: u64, modulus: u64, out: &mut [u64]) {
     assert_ne!(modulus, 0, "mod_pow_slice needs a modulus above 0");
-    if modulus % 2 == 0 || modulus == 1 {
+    if modulus.is_multiple_of(2) || modulus == 1 {
         return each(base, out, |a| mod_pow(a, exponent, modulus));
     }
     let m = Montgomery::new(modulus);

@@ -1,7 +1,7 @@
 //! `is_prime` and `factor` over a slice: which path runs on which instruction set.
 
-use super::factor::{Factors, factor};
-use super::interleaved;
+use super::factor::Factors;
+use super::{factor_batch, interleaved};
 use crate::isa::Isa;
 
 /// See [`super::is_prime_slice`]; the slices are of one length.
@@ -25,10 +25,6 @@ pub(super) fn factor_slice(isa: Isa, n: &[u64], out: &mut [Factors]) {
             // SAFETY: `isa` is only ever what this CPU was found to have.
             unsafe { super::factor_avx512::factor_slice(n, out) }
         }
-        _ => {
-            for (&n, out) in n.iter().zip(out) {
-                *out = factor(n);
-            }
-        }
+        _ => factor_batch::factor_slice(n, out),
     }
 }

@@ -1,12 +1,12 @@
 //! The prime factors of one u64, and the fixed-size record that holds them.
 //!
-//! Trial division by the primes below 256, then the proven test, then Pollard's rho (`rho.rs`) on
-//! what is composite. The batch path (`factor_batch.rs`) gives the same records.
+//! Trial division by the primes below 256, then the proven test, then Pollard's rho (`rho.rs`) or
+//! elliptic curves (`ecm.rs`) on what is composite. The batch path (`factor_batch.rs`) gives the same records.
 
 #![forbid(unsafe_code)]
 
 use super::is_prime::{Divisor, is_rough_prime};
-use super::rho;
+use super::{ecm, rho};
 
 /// A u64 has at most 15 distinct primes: the product of the first 16 is above 2^64.
 const MAX_DISTINCT: usize = 15;
@@ -26,6 +26,27 @@ pub struct Factors {
 impl Factors {
     /// The record without factors: that of 1, and by convention of 0.
     pub const NONE: Factors = Factors { primes: [0; MAX_DISTINCT], exponents: [0; 2] };
+
+    /// How many u64 a record is made of.
+    pub const WORDS: usize = MAX_DISTINCT + 2;
+
+    /// The record as plain words, for those who store it: primes, then exponents.
+    #[must_use]
+    pub fn to_words(self) -> [u64; Factors::WORDS] {
+        let mut words = [0; Factors::WORDS];
+        words[..MAX_DISTINCT].copy_from_slice(&self.primes);
+        words[MAX_DISTINCT..].copy_from_slice(&self.exponents);
+        words
+    }
+
+    /// The record that [`to_words`](Factors::to_words) gave.
+    #[must_use]
+    pub fn from_words(words: [u64; Factors::WORDS]) -> Factors {
+        let mut factors = Factors::NONE;
+        factors.primes.copy_from_slice(&words[..MAX_DISTINCT]);
+        factors.exponents.copy_from_slice(&words[MAX_DISTINCT..]);
+        factors
+    }
 
     /// The distinct primes in rising order, each with its exponent.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
@@ -74,6 +95,11 @@ impl Factors {
     /// Adds `p^exponent`, keeping the primes in order. Its callers divide what they add out of a
     /// u64, so that neither the 15 places nor an exponent's byte can overflow.
     pub(super) fn push(&mut self, p: u64, exponent: u32) {
+        let all = u128::from(self.exponents[1]) << 64 | u128::from(self.exponents[0]);
+        let mut len = (16 - all.leading_zeros() / 8) as u8;
+        if len == 0 || (usize::from(len) < MAX_DISTINCT && self.primes[usize::from(len) - 1] < p) {
+            return self.append(&mut len, p, exponent);
+        }
         let mut i = 0;
         while i < MAX_DISTINCT && self.exponent(i) != 0 && self.primes[i] < p {
             i += 1;
@@ -126,7 +152,10 @@ pub(super) const TRIAL_DIVISORS: [Divisor; 53] = {
 };
 
 /// What the primes below 256 leave is prime below the square of the next one.
-const TRIAL_BOUND_SQUARED: u64 = 257 * 257;
+pub(super) const PRIME_BELOW: u64 = 257 * 257;
+
+/// Below this the rho method is quicker than a curve.
+const CURVES_FROM: u64 = 1 << 30;
 
 /// The prime factors of `n`, each proven prime. 0 and 1 have none.
 ///
@@ -138,8 +167,16 @@ const TRIAL_BOUND_SQUARED: u64 = 257 * 257;
 #[must_use]
 pub fn factor(n: u64) -> Factors {
     let mut factors = Factors::NONE;
+    let left = divide(n, &mut factors);
+    finish(left, &mut factors);
+    factors
+}
+
+/// Divides by 2 and the primes below 256, and returns what is left: 1, or a number without such
+/// a prime, or a prime below [`PRIME_BELOW`]. Of 0 it leaves 1.
+pub(super) fn divide(n: u64, factors: &mut Factors) -> u64 {
     if n < 2 {
-        return factors;
+        return 1;
     }
     let twos = n.trailing_zeros();
     if twos > 0 {
@@ -159,23 +196,27 @@ pub fn factor(n: u64) -> Factors {
             factors.push(p, exponent);
         }
     }
-    finish(n, &mut factors);
-    factors
+    n
 }
 
-/// Factors what trial division by the primes below 256 has left.
-pub(super) fn finish(n: u64, factors: &mut Factors) {
+/// Factors what [`divide`] has left.
+fn finish(n: u64, factors: &mut Factors) {
     if n == 1 {
         return;
     }
-    // Below the square of the last divisor tried, which trial division stops at, n is prime too.
-    if n < TRIAL_BOUND_SQUARED || is_rough_prime(n) {
+    if n < PRIME_BELOW || is_rough_prime(n) {
         factors.push(n, 1);
         return;
     }
-    let p = rho::split(n);
+    let p = split(n);
     finish(p, factors);
     finish(n / p, factors);
+}
+
+/// A proper divisor of a composite without a prime below 256.
+pub(super) fn split(n: u64) -> u64 {
+    let by_curve = if n < CURVES_FROM { None } else { ecm::split(n) };
+    by_curve.unwrap_or_else(|| rho::split(n))
 }
 
 #[cfg(test)]
@@ -205,6 +246,8 @@ mod tests {
         assert_eq!(f.count_with_multiplicity(), 15 * 255);
         assert_eq!(f.prime_factors().count(), 15 * 255);
         let _ = f.product();
+        assert_eq!(Factors::from_words(f.to_words()), f);
+        assert_eq!(Factors::from_words(factor(360).to_words()), factor(360));
         assert_eq!(size_of::<Factors>(), 136);
     }
 }

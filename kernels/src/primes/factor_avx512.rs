@@ -11,6 +11,7 @@
 use std::arch::x86_64::*;
 
 use super::batch_avx512::is_prime_slice;
+use super::ecm::SMALL_BELOW;
 use super::ecm_avx512::{self, Curves, LANES, ONE_LIMB_BELOW, VECTORS};
 use super::ecm_plan::{CURVES, plans};
 use super::factor::Factors;
@@ -39,9 +40,6 @@ const DIVISORS: [(u64, Divisor); 167] = {
 
 /// What those leave is prime below the square of the next.
 const PRIME_BELOW: u64 = 1009 * 1009;
-
-/// Below this the smallest factor has at most 21 bits, and short curves do.
-const SMALL_BELOW: u64 = 1 << 42;
 
 /// Numbers that go through together: enough that few lanes of the last curves stay empty.
 const CHUNK_LEN: usize = 8192;
@@ -240,13 +238,12 @@ fn one_curve(group: &[Open]) -> [Option<u64>; LANES] {
     for lane in 0..LANES {
         let entry = group[lane % group.len()];
         n[lane] = entry.n;
-        let spare = lane / group.len();
-        // Spare lanes take curves from the end of the list, and go round it.
-        let curve = match spare.checked_sub(1) {
-            None => entry.curves as usize,
-            Some(spare) => CURVES.len() - 1 - spare % CURVES.len(),
+        // Spare lanes take curves from the end of the list.
+        let curve = match lane / group.len() {
+            0 => entry.curves as usize,
+            spare => CURVES.len() - 1 - (spare - 1) % CURVES.len(),
         };
-        curves[lane] = CURVES[curve % CURVES.len()];
+        curves[lane] = CURVES[curve];
     }
     let mut vectors = [_mm512_setzero_si512(); VECTORS];
     for (vector, n) in vectors.iter_mut().zip(n.as_chunks::<8>().0) {
@@ -300,8 +297,9 @@ fn plan_for(group: &[Open]) -> &'static super::ecm_plan::Plan {
         return if group[0].curves < 4 { &plans[0] } else { &plans[1] };
     }
     match group[0].curves {
-        0 => &plans[1],
-        1 => &plans[2],
+        0 => &plans[0],
+        1 => &plans[1],
+        2 => &plans[2],
         _ => &plans[3],
     }
 }

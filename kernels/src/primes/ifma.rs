@@ -24,7 +24,6 @@ pub(super) struct OneLimb {
 /// Eight odd moduli of 64 bits in limbs of 52, with their inverses modulo 2^52.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TwoLimbs {
-    pub(super) n: __m512i,
     pub(super) low: __m512i,
     pub(super) high: __m512i,
     pub(super) inverse: __m512i,
@@ -105,7 +104,7 @@ impl TwoLimbs {
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn new(n: __m512i) -> TwoLimbs {
         let low = _mm512_and_si512(n, set((1 << 52) - 1));
-        TwoLimbs { n, low, high: _mm512_srli_epi64::<52>(n), inverse: inverse52(n) }
+        TwoLimbs { low, high: _mm512_srli_epi64::<52>(n), inverse: inverse52(n) }
     }
 
     /// `plus + a·b/R - q` with q below n, limbs not carried. For a, b below 2^78 and plus at least

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::is_prime::{DECIDED_BELOW, Divisor, SMALL_DIVISORS, is_prime, is_small_prime};
+use super::is_prime::{DECIDED_BELOW, Divisor, SMALL_DIVISORS, is_small_prime};
 use super::lucas;
 use super::montgomery::Montgomery;
 
@@ -157,6 +157,7 @@ fn lucas_test(n: &[u64; LANES]) -> [bool; LANES] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::is_prime;
     use super::*;
 
     #[test]

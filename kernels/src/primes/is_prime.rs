@@ -46,7 +46,7 @@ pub(super) const SMALL_DIVISORS: [Divisor; 17] = {
 
 /// Whether `n` is prime.
 pub(super) fn is_prime(n: u64) -> bool {
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         return n == 2;
     }
     if n < DECIDED_BELOW {
@@ -70,7 +70,7 @@ pub(super) fn is_small_prime(n: u64) -> bool {
     if n < 4 {
         return n >= 2;
     }
-    n % 2 == 1 && SMALL_PRIMES.iter().all(|&p| n == p || n % p != 0)
+    n % 2 == 1 && SMALL_PRIMES.iter().all(|&p| n == p || !n.is_multiple_of(p))
 }
 
 /// The strong probable-prime test to base 2.

@@ -54,21 +54,60 @@ fn passes_with(m: &Montgomery, p: u64, two: u64) -> bool {
     false
 }
 
+/// (P² - 4 / n) for P = 3, 4, 5, 9, 11, 15, 17, 21, once all before are +1, is the character of one
+/// prime: 5, 12, 21, 77, 117, 221, 285, 437 have the others as squares or with symbol +1.
+/// P = 6 asks for 2, after the first three; the P between add nothing new.
+pub(super) const PARAMETER_PRIMES: [(u64, u64); 8] =
+    [(3, 5), (4, 3), (5, 7), (9, 11), (11, 13), (15, 17), (17, 19), (21, 23)];
+
+/// Bit r: r is a square modulo the prime at that place of [`PARAMETER_PRIMES`].
+const SQUARES: [u32; 8] = {
+    let mut squares = [0; 8];
+    let mut i = 0;
+    while i < 8 {
+        let p = PARAMETER_PRIMES[i].1;
+        let mut r = 0;
+        while r < p {
+            squares[i] |= 1 << (r * r % p);
+            r += 1;
+        }
+        i += 1;
+    }
+    squares
+};
+
 /// The first P from 3 on with (P² - 4 / n) = -1; `None` when the search shows `n` composite.
+/// For odd `n` without a divisor to 23.
+#[inline]
 pub(super) fn parameter(n: u64) -> Option<u64> {
+    for (i, ((parameter, p), squares)) in PARAMETER_PRIMES.into_iter().zip(SQUARES).enumerate() {
+        if i == 3 && matches!(n & 7, 3 | 5) {
+            return Some(6);
+        }
+        let square = (squares >> (n % p)) & 1 == 1;
+        // Reciprocity turns the symbol round where both are 3 modulo 4.
+        if square == (p & n & 3 == 3) {
+            return Some(parameter);
+        }
+    }
+    search(n)
+}
+
+/// The search one by one, for the one number in 512 that needs it.
+#[cold]
+fn search(n: u64) -> Option<u64> {
+    // A square has no such P. The squares of 1093 and 3511 pass base 2 and come here.
+    if is_square(n) {
+        return None;
+    }
     let mut p = 3;
     loop {
         match jacobi(p * p - 4, n) {
             -1 => return Some(p),
             // A common divisor, and a proper one: p² - 4 stays far below n.
             0 => return None,
-            _ => {}
+            _ => p += 1,
         }
-        // A square has no such P. The squares of 1093 and 3511 pass base 2 and come here.
-        if p == 20 && is_square(n) {
-            return None;
-        }
-        p += 1;
     }
 }
 
@@ -103,9 +142,19 @@ mod tests {
     /// OEIS A217719: the extra strong Lucas pseudoprimes; the almost extra strong ones contain them.
     #[test]
     fn known_extra_strong_lucas_pseudoprimes_pass_this_half_alone() {
-        for n in [989u64, 3239, 5777, 10877, 27971, 29681, 30739, 31631, 39059, 72389, 73919] {
+        for n in [3239u64, 5777, 10877, 27971, 29681, 30739, 31631, 39059, 72389, 73919] {
             assert!(is_almost_extra_strong(&Montgomery::new(n)), "{n}");
         }
+    }
+
+    #[test]
+    fn the_quick_search_finds_the_first_parameter() {
+        let rough = (1u64 << 40..(1 << 40) + 400_000)
+            .filter(|n| [2, 3, 5, 7, 11, 13, 17, 19, 23].iter().all(|p| n % p != 0));
+        for n in rough {
+            assert_eq!(parameter(n), search(n), "{n}");
+        }
+        assert_eq!(parameter(1_093 * 1_093), None);
     }
 
     #[test]

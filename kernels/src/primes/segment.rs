@@ -4,12 +4,11 @@
 //! - Primes to 101 are struck by laying prepared patterns over the segment.
 //! - Each prime below a segment's length keeps eight positions, one for each class of cofactors
 //!   modulo 30. All of them advance by p bytes, so that eight strikes make one straight loop.
+//!   The smaller half goes block by block through the L1 cache, the larger over the whole segment.
 //! - Each larger prime has one entry, in the bucket of the segment that it strikes next.
 //!
 //! Sources: the buckets are those of T. Oliveira e Silva (2001); primesieve, by K. Walisch, is the
 //! program to beat.
-
-#![forbid(unsafe_code)]
 
 use std::sync::OnceLock;
 
@@ -24,8 +23,14 @@ pub(super) const SMALLEST: [u64; 26] = [
 /// The first number that segments cover.
 pub(super) const FIRST: u64 = 102;
 
-/// Bytes of a segment: it stays in an L1 cache of 32 KiB or more while it is struck.
-const SEGMENT_BYTES: usize = 1 << 15;
+/// Bytes of a segment: it stays in the L2 cache.
+const SEGMENT_BYTES: usize = 1 << 18;
+
+/// Bytes of a block: it stays in an L1 cache of 32 KiB or more.
+const BLOCK_BYTES: usize = 1 << 15;
+
+/// Bytes over which all patterns are laid at once.
+const RUN_BYTES: usize = 512;
 
 /// The residues modulo 30 that the bits stand for.
 const RESIDUES: [u64; 8] = [1, 7, 11, 13, 17, 19, 23, 29];
@@ -111,6 +116,8 @@ pub(super) struct Segments {
     primes: Vec<u32>,
     /// The first of `primes` not yet at work.
     waiting: usize,
+    /// Primes below a block's length, by residue; then those below a segment's.
+    small: [Vec<Medium>; 8],
     medium: [Vec<Medium>; 8],
     buckets: Vec<Vec<Entry>>,
     /// The bucket of the current segment.
@@ -136,6 +143,7 @@ impl Segments {
             patterns: patterns(),
             primes,
             waiting: 0,
+            small: Default::default(),
             medium: Default::default(),
             buckets: vec![Vec::new(); buckets],
             current: 0,
@@ -157,16 +165,15 @@ impl Segments {
         }
         let left = (self.high - self.base).div_ceil(30);
         self.bytes = left.min(SEGMENT_BYTES as u64) as usize;
-        self.lay_patterns();
         self.set_to_work();
-        strike_medium::<0>(&mut self.sieve, &mut self.medium[0]);
-        strike_medium::<1>(&mut self.sieve, &mut self.medium[1]);
-        strike_medium::<2>(&mut self.sieve, &mut self.medium[2]);
-        strike_medium::<3>(&mut self.sieve, &mut self.medium[3]);
-        strike_medium::<4>(&mut self.sieve, &mut self.medium[4]);
-        strike_medium::<5>(&mut self.sieve, &mut self.medium[5]);
-        strike_medium::<6>(&mut self.sieve, &mut self.medium[6]);
-        strike_medium::<7>(&mut self.sieve, &mut self.medium[7]);
+        let mut first = self.base / 30;
+        let used = self.bytes.next_multiple_of(RUN_BYTES);
+        for block in self.sieve[..used].chunks_mut(BLOCK_BYTES) {
+            lay_patterns(block, first, self.patterns);
+            strike_all(block, &mut self.small);
+            first += BLOCK_BYTES as u64;
+        }
+        strike_all(&mut self.sieve[..used], &mut self.medium);
         self.strike_large();
         self.cut_ends();
         true
@@ -192,29 +199,6 @@ impl Segments {
         }
     }
 
-    /// Writes the patterns of the small primes over the whole segment.
-    fn lay_patterns(&mut self) {
-        let first = self.base / 30;
-        for (i, pattern) in self.patterns.iter().enumerate() {
-            let len = pattern.len() / 2;
-            let mut at = (first % len as u64) as usize;
-            let mut to = &mut self.sieve[..];
-            while !to.is_empty() {
-                let count = to.len().min(pattern.len() - at);
-                let (here, rest) = to.split_at_mut(count);
-                if i == 0 {
-                    here.copy_from_slice(&pattern[at..at + count]);
-                } else {
-                    for (byte, mask) in here.iter_mut().zip(&pattern[at..at + count]) {
-                        *byte &= mask;
-                    }
-                }
-                at = (at + count) % len;
-                to = rest;
-            }
-        }
-    }
-
     /// Takes in the primes whose square lies before the end of this segment.
     fn set_to_work(&mut self) {
         let end = self.base.saturating_add(SEGMENT_BYTES as u64 * 30);
@@ -233,7 +217,9 @@ impl Segments {
                     let m = least + (r + 30 - least % 30) % 30;
                     byte(m) as u32
                 });
-                self.medium[class].push(Medium { p, at });
+                let small = (p as usize) < BLOCK_BYTES;
+                let group = if small { &mut self.small } else { &mut self.medium };
+                group[class].push(Medium { p, at });
             } else {
                 let mut m = least;
                 while BIT[(m % 30) as usize] == 0 {
@@ -247,6 +233,7 @@ impl Segments {
     }
 
     /// Empties the bucket of this segment.
+    #[inline(never)]
     fn strike_large(&mut self) {
         let mut entries = std::mem::take(&mut self.buckets[self.current]);
         for &entry in &entries {
@@ -284,7 +271,8 @@ impl Segments {
                     self.sieve[self.bytes - 1] &= !(1 << k);
                 }
             }
-            self.sieve[self.bytes..].fill(0);
+            let used = self.bytes.next_multiple_of(8);
+            self.sieve[self.bytes..used].fill(0);
         }
     }
 }
@@ -297,28 +285,72 @@ fn push(buckets: &mut [Vec<Entry>], current: usize, byte: usize, q: u64, state: 
     buckets[bucket].push(q << 32 | at << 8 | state);
 }
 
-/// Strikes all primes of residue `RESIDUES[CLASS]`.
-fn strike_medium<const CLASS: usize>(sieve: &mut [u8], primes: &mut [Medium]) {
+/// Writes the patterns of the small primes over a block whose first byte is the `first` of all.
+fn lay_patterns(block: &mut [u8], first: u64, patterns: &[Vec<u8>]) {
+    let mut at = [0; PATTERNS.len()];
+    for (at, pattern) in at.iter_mut().zip(patterns) {
+        *at = (first % (pattern.len() - RUN_BYTES) as u64) as usize;
+    }
+    for run in block.as_chunks_mut::<RUN_BYTES>().0 {
+        let mut all = [0xff; RUN_BYTES];
+        for (at, pattern) in at.iter_mut().zip(patterns) {
+            for (byte, mask) in all.iter_mut().zip(&pattern[*at..*at + RUN_BYTES]) {
+                *byte &= mask;
+            }
+            *at += RUN_BYTES;
+            let len = pattern.len() - RUN_BYTES;
+            while *at >= len {
+                *at -= len;
+            }
+        }
+        *run = all;
+    }
+}
+
+/// Strikes by primes of all residues.
+fn strike_all(sieve: &mut [u8], primes: &mut [Vec<Medium>; 8]) {
+    strike::<0>(sieve, &mut primes[0]);
+    strike::<1>(sieve, &mut primes[1]);
+    strike::<2>(sieve, &mut primes[2]);
+    strike::<3>(sieve, &mut primes[3]);
+    strike::<4>(sieve, &mut primes[4]);
+    strike::<5>(sieve, &mut primes[5]);
+    strike::<6>(sieve, &mut primes[6]);
+    strike::<7>(sieve, &mut primes[7]);
+}
+
+/// Strikes by the primes of residue `RESIDUES[CLASS]`. A function of its own, so that the loop has all
+/// registers for its eight positions.
+#[inline(never)]
+fn strike<const CLASS: usize>(sieve: &mut [u8], primes: &mut [Medium]) {
+    let len = sieve.len();
+    if len == 0 {
+        return;
+    }
     for prime in primes {
         let p = prime.p as usize;
         let mut at = prime.at.map(|at| at as usize);
         let farthest = at.iter().fold(0, |far, &at| far.max(at));
-        if farthest < sieve.len() {
-            let rounds = (sieve.len() - 1 - farthest) / p + 1;
-            for _ in 0..rounds {
-                for k in 0..8 {
-                    sieve[at[k]] &= STRIKES[CLASS * 8 + k].keep;
-                    at[k] += p;
-                }
+        let mut moved = 0;
+        while farthest + moved < len {
+            for k in 0..8 {
+                // SAFETY: at[k] is at most `farthest`, and that plus `moved` is below the length.
+                let byte = unsafe { sieve.get_unchecked_mut(at[k] + moved) };
+                *byte &= STRIKES[CLASS * 8 + k].keep;
             }
+            moved += p;
         }
-        // All but the farthest may have one more strike.
+        at.iter_mut().for_each(|at| *at += moved);
+        // All but the farthest may have one more strike. It is a toss, so without branches: where
+        // there is none, byte 0 keeps all its bits.
         for k in 0..8 {
-            if at[k] < sieve.len() {
-                sieve[at[k]] &= STRIKES[CLASS * 8 + k].keep;
-                at[k] += p;
-            }
-            prime.at[k] = (at[k] - sieve.len()) as u32;
+            let inside = ((at[k] as i64 - len as i64) >> 63) as u64;
+            let keep = STRIKES[CLASS * 8 + k].keep | !(inside as u8);
+            // SAFETY: it is at[k] where that is below the length, and 0, which is below it too, where
+            // at[k] is not.
+            let byte = unsafe { sieve.get_unchecked_mut(at[k] & inside as usize) };
+            *byte &= keep;
+            prime.at[k] = (at[k] + (p & inside as usize) - len) as u32;
         }
     }
 }
@@ -330,7 +362,7 @@ fn base(limit: u64) -> Vec<u32> {
         primes.drain(..SMALLEST.len());
         return primes;
     }
-    let is_prime = |n: &u64| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u64| (2..*n).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     (FIRST..=limit).filter(is_prime).map(|p| p as u32).collect()
 }
 
@@ -340,14 +372,14 @@ fn patterns() -> &'static [Vec<u8>] {
     MADE.get_or_init(|| PATTERNS.iter().map(|primes| pattern(primes)).collect())
 }
 
-/// Twice the pattern that the primes leave, so that it can be read from any start.
+/// The pattern that the primes leave, and a run more, so that a run can be read from any start.
 fn pattern(primes: &[usize]) -> Vec<u8> {
     let len: usize = primes.iter().product();
-    let mut bytes = vec![0xff; 2 * len];
+    let mut bytes = vec![0xff; len + RUN_BYTES];
     for (i, byte) in bytes.iter_mut().enumerate() {
         for (k, r) in RESIDUES.into_iter().enumerate() {
             let n = i * 30 + r as usize;
-            if primes.iter().any(|p| n % p == 0) {
+            if primes.iter().any(|p| n.is_multiple_of(*p)) {
                 *byte &= !(1 << k);
             }
         }

@@ -22,7 +22,7 @@ pub fn is_prime_u128(n: u128) -> bool {
     if let Ok(n) = u64::try_from(n) {
         return is_prime(n);
     }
-    if n % 2 == 0 || (3..212).step_by(2).any(|d| n % d == 0) {
+    if n.is_multiple_of(2) || (3..212).step_by(2).any(|d| n.is_multiple_of(d)) {
         return false;
     }
     let m = Wide::new(n);
@@ -151,8 +151,8 @@ impl std::error::Error for FactorU128Error {}
 ///
 /// Factors below 2^64 are proven prime, larger ones are Baillie-PSW probable primes. Before each
 /// elliptic curve `go_on` is asked; when it returns false, what was found comes back as the error.
-/// A factor of 50 bits takes some tens of milliseconds, the worst case (two primes of 64 bits)
-/// seconds.
+/// A factor of 60 bits takes some tenths of a second; the worst case, two primes of 64 bits, a few
+/// tenths more.
 ///
 /// # Errors
 /// [`FactorU128Error::GivenUp`] when `go_on` returned false.
@@ -173,7 +173,7 @@ pub fn factor_u128(
         return Ok(found);
     }
     for d in (2..1000).filter(|d| *d == 2 || d % 2 == 1) {
-        while rest % d == 0 {
+        while rest.is_multiple_of(d) {
             found.push(d);
             rest /= d;
         }

@@ -147,14 +147,37 @@ pub(crate) trait Simd: Copy {
         (high, self.or_u(self.shl::<32>(mid2), self.and_u(low, mask)))
     }
 
-    /// The polynomial with coefficients `c`, lowest power first, by Horner's rule.
+    /// The polynomial with coefficients `c`, lowest power first.
     #[inline(always)]
     fn poly<const N: usize>(self, x: Self::F, c: &[f64; N]) -> Self::F {
-        let mut acc = self.splat(c[N - 1]);
-        for &k in c[..N - 1].iter().rev() {
-            acc = self.fma(acc, x, self.splat(k));
+        let mut lanes = [self.splat(0.0); N];
+        for (lane, c) in lanes.iter_mut().zip(c) {
+            *lane = self.splat(*c);
         }
-        acc
+        self.poly_of(x, lanes)
+    }
+
+    /// The same with coefficients that differ by lane: c0 + x·(odd and even powers of the rest by
+    /// Horner's rule in x², side by side, for half the latency). c0 comes last, so that its
+    /// rounding is the only one that counts.
+    #[inline(always)]
+    fn poly_of<const N: usize>(self, x: Self::F, c: [Self::F; N]) -> Self::F {
+        let square = self.mul(x, x);
+        // Two chains, of every other coefficient downwards; `next` is the index that follows.
+        let (mut last, mut other) = (c[N - 1], c[N - 2]);
+        let mut next = N - 2;
+        while next >= 3 {
+            last = self.fma(last, square, c[next - 1]);
+            other = self.fma(other, square, c[next - 2]);
+            next -= 2;
+        }
+        let rest = if next == 2 {
+            // `last` takes c1 as well, and so has the even powers of the rest.
+            self.fma(other, x, self.fma(last, square, c[1]))
+        } else {
+            self.fma(last, x, other)
+        };
+        self.fma(rest, x, c[0])
     }
 }
 

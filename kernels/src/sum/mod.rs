@@ -218,7 +218,7 @@ impl<T: Float> Op for Dot<'_, T> {
     }
 }
 
-/// Σ x[i]·y[i] for `x` (n,) and `y` (n,): lanes, blocks and tree of a sum, each product fused
+/// The sum of the products of the elements of `x` (n,) and `y` (n,): lanes, blocks and tree of a sum, each product fused
 /// with its addition.
 ///
 /// # Panics

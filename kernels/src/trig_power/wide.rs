@@ -5,8 +5,8 @@
 use super::near::{self, ABREAST};
 use crate::elementary::exp2::exp2;
 use crate::elementary::log2::log2_two;
-use crate::elementary::reduce::reduce;
-use crate::elementary::sincos::{Two, by_quadrant, canonical, sin_cos_reduced};
+use crate::elementary::reduce::reduce_shifted;
+use crate::elementary::sincos::{Two, canonical, sin_reduced};
 use crate::simd::{LANES, SIGN, Simd};
 
 /// One round on eight lanes, whatever they hold.
@@ -47,8 +47,8 @@ pub(super) fn last<S: Simd, const STORE: bool>(
 fn round_abreast<S: Simd, const N: usize>(s: S, a: [S::F; N]) -> [S::F; N] {
     let mut y = near::round_abreast(s, a);
     let mut inside = 0xff;
-    for v in 0..N {
-        inside &= s.mask_bits(near::is_near(s, a[v]));
+    for &a in &a {
+        inside &= s.mask_bits(near::is_near(s, a));
     }
     if inside != 0xff {
         let general = general(s, a);
@@ -89,10 +89,7 @@ struct Base<S: Simd> {
 
 #[inline(always)]
 fn base<S: Simd>(s: S, a: S::F) -> Base<S> {
-    let r = reduce::<S, true>(s, a);
-    let ((sin, sin_low), (cos, cos_low)) = sin_cos_reduced(s, r);
-    let high = by_quadrant(s, r.quadrant, sin, cos);
-    let low = by_quadrant(s, r.quadrant, sin_low, cos_low);
+    let (high, low) = sin_reduced(s, reduce_shifted(s, a));
     let sign = s.and_u(s.bits(high), s.splat_u(SIGN));
     Base { magnitude: (s.flip(high, sign), s.flip(low, sign)), sign }
 }

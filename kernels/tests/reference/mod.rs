@@ -3,6 +3,7 @@
 //! Functions here are good to some 2^-95, which the tests check against `reference.txt` (made by
 //! `tables/reference.py` with hundreds of digits). Used by `tests/accuracy.rs` and by
 //! `examples/accuracy.rs`, which takes 10^8 arguments.
+#![allow(clippy::excessive_precision, reason = "digits beyond a double say where it comes from")]
 #![allow(dead_code, unreachable_pub, reason = "each user needs a part of it")]
 
 /// An unevaluated sum of two doubles.

@@ -1,0 +1,132 @@
+//! Buffers of numbers with their indices, which vectors are packed into: what is between the stages
+//! of `batch_avx512.rs`.
+
+use std::arch::x86_64::*;
+
+use super::ifma::Pair;
+use super::ifma_base_2::Passed;
+
+/// Room in a queue: the most vectors in flight, one more vector pushed, and one of slack for
+/// storing whole vectors.
+pub(super) const QUEUE_LEN: usize = 8 * 10;
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn load(from: &[u64; 8]) -> __m512i {
+    // SAFETY: the reference covers the 64 bytes that are read; no alignment is asked for.
+    unsafe { _mm512_loadu_epi64(from.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store(to: &mut [u64; 8], value: __m512i) {
+    // SAFETY: the reference covers the 64 bytes that are written; no alignment is asked for.
+    unsafe { _mm512_storeu_epi64(to.as_mut_ptr().cast(), value) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn load_index(from: &[u32; 8]) -> __m256i {
+    // SAFETY: the reference covers the 32 bytes that are read; no alignment is asked for.
+    unsafe { _mm256_loadu_epi32(from.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+pub(super) fn store_index(to: &mut [u32; 8], value: __m256i) {
+    // SAFETY: the reference covers the 32 bytes that are written; no alignment is asked for.
+    unsafe { _mm256_storeu_epi32(to.as_mut_ptr().cast(), value) }
+}
+
+/// Numbers with their indices, packed.
+#[derive(Debug)]
+pub(super) struct Packed<const LEN: usize> {
+    pub(super) n: [u64; LEN],
+    pub(super) index: [u32; LEN],
+    pub(super) len: usize,
+}
+
+impl<const LEN: usize> Packed<LEN> {
+    pub(super) fn new() -> Packed<LEN> {
+        Packed { n: [0; LEN], index: [0; LEN], len: 0 }
+    }
+
+    /// Appends the lanes of `mask`; up to seven places past the new end are overwritten.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) fn push(&mut self, mask: u8, n: __m512i, index: __m256i) {
+        let at = self.len;
+        store(place(&mut self.n, at), _mm512_maskz_compress_epi64(mask, n));
+        store_index(place(&mut self.index, at), _mm256_maskz_compress_epi32(mask, index));
+        self.len = at + mask.count_ones() as usize;
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) fn get(&mut self, at: usize) -> (__m512i, __m256i) {
+        (load(place(&mut self.n, at)), load_index(place(&mut self.index, at)))
+    }
+
+    /// Fills up the last vector with copies of a number, so that no lane holds anything odd.
+    pub(super) fn pad(&mut self, n: u64) {
+        place(&mut self.n, self.len).fill(n);
+    }
+
+    /// Drops the first `count`.
+    pub(super) fn drop_front(&mut self, count: usize) {
+        self.n.copy_within(count..self.len, 0);
+        self.index.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
+}
+
+/// The eight elements from `at` on.
+#[inline(always)]
+fn place<T>(all: &mut [T], at: usize) -> &mut [T; 8] {
+    all[at..].first_chunk_mut().expect("buffers end a whole vector after the last element")
+}
+
+/// Survivors of base 2 with the Montgomery form of 1.
+#[derive(Debug)]
+pub(super) struct Survivors {
+    pub(super) packed: Packed<QUEUE_LEN>,
+    low: [u64; QUEUE_LEN],
+    high: [u64; QUEUE_LEN],
+}
+
+impl Survivors {
+    pub(super) fn new() -> Survivors {
+        Survivors { packed: Packed::new(), low: [0; QUEUE_LEN], high: [0; QUEUE_LEN] }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) fn push(&mut self, passed: Passed, n: __m512i, index: __m256i) {
+        let at = self.packed.len;
+        let (low, high) = passed.one;
+        store(place(&mut self.low, at), _mm512_maskz_compress_epi64(passed.mask, low));
+        store(place(&mut self.high, at), _mm512_maskz_compress_epi64(passed.mask, high));
+        self.packed.push(passed.mask, n, index);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) fn one(&mut self, at: usize) -> Pair {
+        (load(place(&mut self.low, at)), load(place(&mut self.high, at)))
+    }
+
+    /// Repeats the first entry up to a whole vector.
+    pub(super) fn pad(&mut self) {
+        let len = self.packed.len;
+        self.packed.pad(self.packed.n[0]);
+        let (low, high) = (self.low[0], self.high[0]);
+        place(&mut self.low, len).fill(low);
+        place(&mut self.high, len).fill(high);
+    }
+
+    pub(super) fn drop_front(&mut self, count: usize) {
+        self.low.copy_within(count..self.packed.len, 0);
+        self.high.copy_within(count..self.packed.len, 0);
+        self.packed.drop_front(count);
+    }
+}
