@@ -21,8 +21,11 @@ fn busy(time: Duration) {
     }
 }
 
+/// Start and length in microseconds, and the name.
+type Span = (f64, f64, String);
+
 /// Checks what the Chrome trace format asks for; gives the complete events by process and thread.
-fn checked(json: &str) -> HashMap<(u64, u64), Vec<(f64, f64, String)>> {
+fn checked(json: &str) -> HashMap<(u64, u64), Vec<Span>> {
     let trace: Value = serde_json::from_str(json).unwrap();
     assert_eq!(trace["displayTimeUnit"], "ns");
     let mut lines: HashMap<_, Vec<_>> = HashMap::new();
