@@ -62,6 +62,11 @@ impl Cursor {
         self.over = 0;
     }
 
+    /// Whether a chunk is of this worker's own share.
+    pub(crate) fn owns(&self, chunk: u64) -> bool {
+        share(self.chunks, self.worker, self.workers).contains(&chunk)
+    }
+
     /// Recovery has freed chunks: look at all of them again.
     pub(crate) fn rescan(&mut self) {
         self.stage = Stage::All { next: 0 };

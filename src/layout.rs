@@ -40,6 +40,9 @@ pub(crate) struct Header {
     pub(crate) initializer_bytes: AtomicU64,
     /// Chunks after which a worker is replaced; 0: never.
     pub(crate) max_chunks: AtomicU64,
+    /// Segment of the trace's rings, and the events that each holds; 0: nothing is recorded.
+    pub(crate) trace: AtomicU64,
+    pub(crate) trace_events: AtomicU64,
     pub(crate) dispatch: Dispatch,
     pub(crate) event: Event,
     /// One bit a worker: it says that it sleeps. Set by the worker, cleared by who wakes it.

@@ -59,6 +59,7 @@ pub mod simulate;
 mod sync;
 mod sys;
 pub mod topology;
+mod trace;
 #[cfg(feature = "walk")]
 #[doc(hidden)]
 pub mod walk;
@@ -83,6 +84,7 @@ pub use process::{Process, ProcessBuilder, exit_status};
 pub use queue::{GetError, PutError, Queue, QueueView};
 pub use reduce::Total;
 pub use segment::{AttachError, CreateError};
+pub use trace::{Event, EventKind, Timeline, chrome_trace};
 pub use worker_process::init;
 
 /// The derive macros of [`Pod`] expand to paths of this crate.

@@ -27,6 +27,7 @@ use crate::mutant::{self, Mutant};
 use crate::panics::set_in_kernel;
 use crate::protocol::{self, Owner, State, Word};
 use crate::segment::Segment;
+use crate::trace::{EventKind, Recorder};
 
 /// Where a worker finds the segments that jobs speak of.
 pub(crate) trait SegmentSource {
@@ -54,6 +55,7 @@ pub(crate) struct Worker<S> {
     mail_seen: u64,
     /// Chunks that it may still run before it makes room for a successor.
     left: Cell<u64>,
+    trace: Recorder,
 }
 
 /// A job as this worker knows it: description, mappings, and where it is in the chunks.
@@ -215,10 +217,16 @@ impl Task {
 }
 
 impl<S: SegmentSource> Worker<S> {
-    pub(crate) fn new(control: Control, index: usize, incarnation: u32, source: S) -> Worker<S> {
+    pub(crate) fn new(
+        control: Control,
+        index: usize,
+        incarnation: u32,
+        mut source: S,
+    ) -> Worker<S> {
         let seed = control.header().seed.load(Ordering::Relaxed);
         let most = control.header().max_chunks.load(Ordering::Relaxed);
         Worker {
+            trace: Recorder::open(&control, &mut source, index),
             left: Cell::new(if most == 0 { u64::MAX } else { most }),
             index,
             owner: Owner { worker: index as u32, incarnation },
@@ -389,6 +397,7 @@ impl<S: SegmentSource> Worker<S> {
             owner: self.owner,
             index: self.index,
             left: &self.left,
+            trace: &self.trace,
         };
         set_in_kernel(true);
         let (ran, finished) = turn.run(&mut cursor, &mut self.ctx);
@@ -403,6 +412,7 @@ impl<S: SegmentSource> Worker<S> {
 
     /// Looks for work for a while, then sleeps until somebody says that there is some.
     fn idle(&mut self, seq: u64) {
+        let began = self.trace.start();
         let mail = self.control.worker(self.index).park.mail.load(Ordering::Acquire);
         if mail != self.mail_seen {
             self.mail_seen = mail;
@@ -429,6 +439,7 @@ impl<S: SegmentSource> Worker<S> {
             group.fetch_and(!bit, Ordering::SeqCst);
         }
         park.state.store(BUSY, Ordering::SeqCst);
+        self.trace.end(EventKind::Wait, began, 0);
     }
 
     /// Jobs that are over hold no mappings.
@@ -455,6 +466,7 @@ struct Turn<'a> {
     owner: Owner,
     index: usize,
     left: &'a Cell<u64>,
+    trace: &'a Recorder,
 }
 
 impl Turn<'_> {
@@ -463,6 +475,7 @@ impl Turn<'_> {
     fn run(&self, cursor: &mut Cursor, ctx: &mut Ctx) -> (bool, bool) {
         let alone = 1u64 << self.task.slot;
         let mut ran = false;
+        let mut looked = self.trace.start();
         // Before any claim: what recovery needs to know beside the chunk.
         self.current.epoch.store(self.task.epoch, Ordering::Relaxed);
         self.current.slot.store(self.task.slot as u64, Ordering::Relaxed);
@@ -476,6 +489,7 @@ impl Turn<'_> {
             {
                 return (ran, false);
             }
+            self.trace.end_search(looked, chunk, || cursor.owns(chunk));
             match self.attempt(cursor, ctx, chunk) {
                 Attempt::Ran => {
                     ran = true;
@@ -484,6 +498,7 @@ impl Turn<'_> {
                 Attempt::Taken => {}
                 Attempt::Stopped => break,
             }
+            looked = self.trace.start();
         }
         (ran, true)
     }
@@ -509,7 +524,9 @@ impl Turn<'_> {
             if mutant::on(Mutant::ArmBeforeSave) {
                 self.current.armed.store(1, Ordering::Release);
             }
+            let began = self.trace.start();
             task.save(chunk);
+            self.trace.end(EventKind::Journal, began, chunk);
             compiler_fence(Ordering::SeqCst);
             self.current.armed.store(1, Ordering::Release);
             compiler_fence(Ordering::SeqCst);
@@ -518,8 +535,10 @@ impl Turn<'_> {
         if mutant::on(Mutant::DoneBeforeData) {
             protocol::publish(word, owner, epoch, State::Done);
         }
+        let began = self.trace.start();
         let outcome = run_kernel(task, chunk, ctx);
         compiler_fence(Ordering::SeqCst);
+        self.trace.end_chunk(began, chunk, || cursor.owns(chunk));
         match outcome {
             Outcome::Done => {
                 if mutant::on(Mutant::DisarmBeforeDone) {

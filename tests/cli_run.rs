@@ -363,3 +363,25 @@ fn words_that_a_range_kernel_does_not_have_are_refused() {
         assert_eq!(outcome.code(), 2, "{line}: {}", outcome.stderr);
     }
 }
+
+#[test]
+fn traces_of_run_and_compare_are_chrome_traces() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trace.json");
+    let line = format!("--elements 3000 --chunk 10 --trace {}", file.display());
+    let names = |kernel: &str| {
+        good(&format!("{kernel} {line}"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let trace: Value = serde_json::from_str(&text).unwrap();
+        let events = trace["traceEvents"].as_array().unwrap();
+        let chunks = events.iter().filter(|e| e["name"].as_str().unwrap().ends_with("chunk"));
+        let of_processes = events.iter().filter(|e| e["name"] == "process_name");
+        let named = of_processes.map(|e| e["args"]["name"].as_str().unwrap().to_owned());
+        (chunks.count(), named.collect::<Vec<_>>())
+    };
+    // Each element was drawn by one chunk and used by another.
+    assert_eq!(names("run trig-power"), (600, vec!["trig-power".to_owned()]));
+    let (chunks, named) = names("compare trig-power --repeat 2");
+    assert_eq!(chunks, 4 * 3 * 300);
+    assert_eq!(named, ["serial", "threads", "processes", "processes async"]);
+}

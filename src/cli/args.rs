@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pinpool::Backend;
+use pinpool::placement::Bind;
 use pinpool_kernels::isa::Isa;
 
 use super::numbers;
@@ -27,6 +28,8 @@ pub(super) enum Command {
     Run(RunArgs),
     /// Run a kernel serially, in threads and in processes, and compare times and bits.
     Compare(CompareArgs),
+    /// Time a kernel over lists of workers, policies and chunk lengths.
+    Sweep(SweepArgs),
     /// Run programs or scripts side by side, each on a place of its own.
     Exec(ExecArgs),
     /// Print packages, NUMA nodes, cores and PUs, and where workers would go.
@@ -62,7 +65,7 @@ pub(super) enum KernelName {
 }
 
 /// What is computed; with the seed, all that the result depends on.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct JobArgs {
     /// The kernel.
     pub(super) kernel: KernelName,
@@ -154,6 +157,12 @@ pub(super) struct RunArgs {
     #[arg(long, short)]
     pub(super) quiet: bool,
 
+    /// Write what each worker did when to this file, in the Chrome trace format.
+    ///
+    /// Perfetto (ui.perfetto.dev) and chrome://tracing draw it.
+    #[arg(long, value_name = "FILE.json")]
+    pub(super) trace: Option<PathBuf>,
+
     /// Run it serially too, and fail where one bit differs.
     #[arg(long)]
     pub(super) verify: bool,
@@ -171,6 +180,10 @@ pub(super) struct CompareArgs {
     #[arg(long, value_name = "N", default_value = "3", value_parser = numbers::count)]
     pub(super) repeat: usize,
 
+    /// Write what each worker did when to this file, in the Chrome trace format.
+    #[arg(long, value_name = "FILE.json")]
+    pub(super) trace: Option<PathBuf>,
+
     /// Print one JSON object instead of a table.
     #[arg(long)]
     pub(super) json: bool,
@@ -181,6 +194,56 @@ pub(super) struct CompareArgs {
 
     #[command(flatten)]
     pub(super) place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SweepArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+
+    /// Numbers of workers, such as 1,2,4 [default: 1 and all usable cores].
+    #[arg(long, value_name = "T,…", value_delimiter = ',', value_parser = numbers::count)]
+    pub(super) workers: Vec<usize>,
+
+    /// Policies, such as close,spread.
+    #[arg(long, value_name = "POLICY,…", value_delimiter = ',', default_value = "close")]
+    pub(super) bind: Vec<Bind>,
+
+    /// Chunk lengths, such as 1k,32k [default: the one that `run` takes].
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = numbers::count, conflicts_with = "chunk")]
+    pub(super) chunks: Vec<usize>,
+
+    /// Let there be more workers than places.
+    #[arg(long)]
+    pub(super) oversubscribe: bool,
+
+    /// Time each combination so often, all of them in random order.
+    #[arg(long, value_name = "N", default_value = "7", value_parser = numbers::count)]
+    pub(super) repeat: usize,
+
+    /// Seed of that order.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = numbers::integer)]
+    pub(super) order: u64,
+
+    /// Begin no measurement after this time.
+    #[arg(long, value_name = "SECONDS", value_parser = numbers::seconds)]
+    pub(super) budget: Option<Duration>,
+
+    /// Write each measurement to this file as soon as it is made.
+    #[arg(long, value_name = "FILE.csv")]
+    pub(super) csv: Option<PathBuf>,
+
+    /// Go on with the file of --csv where an earlier sweep of the same job has left off.
+    #[arg(long, requires = "csv")]
+    pub(super) resume: bool,
+
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// No remarks: nothing on standard error but errors.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ use super::numbers::Bytes;
 use super::plan::Plan;
 use super::progress::Progress;
 use super::report::Report;
-use super::session::{Session, Setup};
+use super::session::{Session, Setup, write_trace};
 use super::{interrupt, memory};
 
 /// In this order: the first is what the others are measured against.
@@ -64,10 +64,11 @@ fn compare<J: Job>(job: J, plan: &Plan, args: &CompareArgs) -> Result<Exit, Fail
     // What cannot be met is said now, and not after the serial run.
     placement::plan(&Topology::current()?, &args.place.resolve()?)?;
     let progress = Progress::new(args.quiet);
-    let mut reports = Vec::new();
+    let (mut reports, mut timelines) = (Vec::new(), Vec::new());
     for (backend, form) in ROWS {
         memory::forget_peak();
-        let setup = Setup { plan, backend, placement: &placement, name: None };
+        let trace = args.trace.is_some();
+        let setup = Setup { plan, backend, placement: &placement, name: None, trace };
         let mut session = Session::open(job, &setup)?;
         session.fill(&progress)?;
         let mut slots = session.run(form, &progress)?;
@@ -79,7 +80,12 @@ fn compare<J: Job>(job: J, plan: &Plan, args: &CompareArgs) -> Result<Exit, Fail
         if form == Form::Scoped {
             report.backend = "processes async";
         }
+        timelines.push((report.backend, session.timeline()));
         reports.push(report);
+    }
+    if let Some(path) = &args.trace {
+        let named: Vec<_> = timelines.iter().map(|(name, line)| (*name, line)).collect();
+        write_trace(path, &named)?;
     }
     let comparison = Comparison::of(reports);
     let mut out = io::stdout().lock();

@@ -38,6 +38,8 @@ pub(super) enum Failure {
         "the {what} of the backend {backend} differ from the serial ones; please report this, it must not happen"
     )]
     BitsDiffer { what: &'static str, backend: &'static str },
+    #[error("'{path}' is no file of measurements of this job; leave --resume out to begin it anew")]
+    NotResumable { path: String },
     #[error("cannot {action}: {source}")]
     System { action: &'static str, source: io::Error },
     #[error("ended by {name}; nothing is left behind")]

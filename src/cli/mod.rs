@@ -24,6 +24,7 @@ mod report;
 mod run;
 mod segments;
 mod session;
+mod sweep;
 mod topo;
 
 use std::process::ExitCode;
@@ -45,6 +46,7 @@ pub(crate) fn main() -> ExitCode {
 fn dispatch(command: Command) -> Exit {
     let done = match command {
         Command::Factor { numbers } => return factor::run(&numbers),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Topo(args) => topo::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -9,7 +9,7 @@ use super::interrupt;
 use super::kernels::{Form, Job, Listed, WithJob, with_job};
 use super::plan::Plan;
 use super::progress::Progress;
-use super::session::{Session, Setup};
+use super::session::{Session, Setup, write_trace};
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let plan = Plan::of(&args.job)?;
@@ -26,8 +26,13 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
     let placement = args.place.options();
     interrupt::listen()?;
     let progress = Progress::new(args.quiet);
-    let setup =
-        Setup { plan, backend: args.backend, placement: &placement, name: args.name.as_deref() };
+    let setup = Setup {
+        plan,
+        backend: args.backend,
+        placement: &placement,
+        name: args.name.as_deref(),
+        trace: args.trace.is_some(),
+    };
     let mut session = Session::open(job, &setup)?;
     if let Some(name) = &args.name {
         interrupt::remove_at_end(name);
@@ -42,6 +47,9 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
     }
     let slots = session.run(Form::Blocking, &progress)?;
     let report = session.report(&slots);
+    if let Some(path) = &args.trace {
+        write_trace(path, &[(plan.kernel.name(), &session.timeline())])?;
+    }
     if let Some(path) = &args.save_array {
         session.array.save(path)?;
         interrupt::check()?;

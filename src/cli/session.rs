@@ -1,11 +1,13 @@
 //! One pool with one array: the steps that `run` and `compare` have in common, each timed.
 
+use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use bytemuck::cast_slice;
 use ndarray::Ix1;
 use pinpool::placement::PlacementOptions;
-use pinpool::{Backend, Pool, SharedArray};
+use pinpool::{Backend, Pool, SharedArray, Timeline, chrome_trace};
 
 use super::failure::Failure;
 use super::interrupt;
@@ -14,6 +16,9 @@ use super::plan::{Plan, Source};
 use super::progress::Progress;
 use super::report::{Report, Seconds, hash};
 use super::{data, memory};
+
+/// Events that are kept of each worker: 4 MiB.
+const TRACED_EVENTS: usize = 1 << 17;
 
 /// A pool that is up, an array, and the clock.
 #[derive(Debug)]
@@ -35,14 +40,16 @@ pub(super) struct Setup<'p> {
     pub(super) placement: &'p PlacementOptions,
     /// The array's name in /dev/shm.
     pub(super) name: Option<&'p str>,
+    /// Record what the workers do.
+    pub(super) trace: bool,
 }
 
 impl<'p, J: Job> Session<'p, J> {
     /// Brings the pool up, and the array.
     pub(super) fn open(job: J, setup: &Setup<'p>) -> Result<Self, Failure> {
-        let Setup { plan, backend, placement, name } = *setup;
+        let Setup { plan, backend, placement, name, trace } = *setup;
         let started = Instant::now();
-        let pool = pool(plan, backend, placement)?;
+        let pool = pool(plan, backend, placement, trace)?;
         let seconds = Seconds { start: started.elapsed().as_secs_f64(), fill: 0.0, run: 0.0 };
         interrupt::check()?;
         let array = data::make(&plan.source, name, job.changes_array())?;
@@ -94,6 +101,16 @@ impl<'p, J: Job> Session<'p, J> {
         Ok(slots?)
     }
 
+    /// Has the next run's time count alone: those so far were to warm up.
+    pub(super) fn forget_time(&mut self) {
+        self.seconds.run = 0.0;
+    }
+
+    /// What the workers did so far.
+    pub(super) fn timeline(&self) -> Timeline {
+        self.pool.timeline().unwrap_or_default()
+    }
+
     /// What the user should know of where the workers are.
     pub(super) fn warnings(&self) -> impl Iterator<Item = &str> {
         self.pool.plan().warnings.iter().map(String::as_str)
@@ -130,7 +147,7 @@ impl<'p, J: Job> Session<'p, J> {
         progress: &Progress,
     ) -> Result<(), Failure> {
         let changed = self.job.changes_array().then(|| hash(cast_slice(self.array.as_slice())));
-        self.pool = pool(self.plan, Backend::Serial, &PlacementOptions::default())?;
+        self.pool = pool(self.plan, Backend::Serial, &PlacementOptions::default(), false)?;
         self.refill(progress)?;
         let Session { job, pool, array, chunk, .. } = self;
         let chunks = array.len().div_ceil(*chunk);
@@ -152,7 +169,26 @@ impl<'p, J: Job> Session<'p, J> {
     }
 }
 
-fn pool(plan: &Plan, backend: Backend, placement: &PlacementOptions) -> Result<Pool, Failure> {
-    let builder = Pool::builder().placement(placement.clone()).backend(backend).seed(plan.seed);
+/// Writes timelines as a Chrome trace; says how many events there was no room for.
+pub(super) fn write_trace(path: &Path, timelines: &[(&str, &Timeline)]) -> Result<(), Failure> {
+    let failed = |source| Failure::System { action: "write the trace", source };
+    fs::write(path, chrome_trace(timelines)).map_err(failed)?;
+    let dropped: u64 = timelines.iter().map(|(_, timeline)| timeline.dropped()).sum();
+    if dropped > 0 {
+        eprintln!("pinpool: the trace lacks its {dropped} oldest events; give a larger --chunk");
+    }
+    Ok(())
+}
+
+fn pool(
+    plan: &Plan,
+    backend: Backend,
+    placement: &PlacementOptions,
+    trace: bool,
+) -> Result<Pool, Failure> {
+    let mut builder = Pool::builder().placement(placement.clone()).backend(backend).seed(plan.seed);
+    if trace {
+        builder = builder.trace(TRACED_EVENTS);
+    }
     Ok(builder.build()?)
 }

@@ -26,6 +26,7 @@ use crate::segment::Segment;
 use crate::sys::image::{self, Image};
 use crate::sys::process::{self, forks};
 use crate::topology::Topology;
+use crate::trace::Rings;
 use crate::worker::Worker;
 use crate::worker_process;
 
@@ -89,6 +90,7 @@ pub struct PoolBuilder {
     initializer: Option<Initializer>,
     max_chunks: Option<u64>,
     cancel_grace: Option<Duration>,
+    trace: Option<usize>,
 }
 
 /// A function for each new worker, and its parameter's bytes.
@@ -215,6 +217,14 @@ impl PoolBuilder {
         self
     }
 
+    /// Has each worker record what it does when, the newest `events` of it: 32 bytes each.
+    ///
+    /// It costs two looks at the clock a chunk. [`Pool::timeline`] gives what was recorded.
+    pub fn trace(mut self, events: usize) -> PoolBuilder {
+        self.trace = Some(events);
+        self
+    }
+
     /// Starts the pool; returns when every worker is bound and ready.
     ///
     /// # Errors
@@ -251,6 +261,10 @@ impl PoolBuilder {
         control.header().max_chunks.store(self.max_chunks.unwrap_or(0), Ordering::Relaxed);
         self.store_initializer(&control)?;
         let table = Table::new(control.clone());
+        let trace = self.trace.map(|events| Rings::create(&control, events)).transpose()?;
+        if let Some(rings) = &trace {
+            table.ensure(&rings.segment);
+        }
         let caller_has_core = process::allowed_pus() > workers;
         let jobs = Arc::new(Jobs::new(control.clone(), Arc::clone(&table), caller_has_core));
         let crew = match self.backend {
@@ -267,6 +281,7 @@ impl PoolBuilder {
         Ok(Pool {
             crew,
             jobs,
+            trace,
             control,
             plan,
             backend: self.backend,

@@ -51,6 +51,7 @@ use crate::ctx::Ctx;
 use crate::error::{JobError, Result};
 use crate::placement::Plan;
 use crate::sys::process::forks;
+use crate::trace::{Rings, Timeline};
 use crate::worker::Worker;
 use jobs::{Jobs, Ticket};
 use supervisor::Supervisor;
@@ -76,6 +77,7 @@ pub struct Pool {
     // Dropped in this order: first the workers end, then what they use goes.
     crew: Crew,
     jobs: std::sync::Arc<Jobs>,
+    trace: Option<Rings>,
     control: Control,
     plan: Plan,
     backend: Backend,
@@ -181,6 +183,13 @@ impl Pool {
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// What the workers did when, as far as it is kept; `None` where the pool was built without
+    /// [`trace`](PoolBuilder::trace).
+    #[must_use]
+    pub fn timeline(&self) -> Option<Timeline> {
+        self.trace.as_ref().map(Rings::timeline)
     }
 
     /// Deaths of workers that the pool has recovered from.

@@ -18,7 +18,7 @@ use super::jobs::Jobs;
 use super::limits::Seen;
 use super::notes::death_note;
 use super::output::Output;
-use super::table::Table;
+use super::table::{Local, Table};
 use crate::config::{
     MAX_FAILED_STARTS, MAX_KILLED_STARTS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MS, RESTARTS_AT_ONCE,
     STOP_GRACE_MS,
@@ -29,6 +29,7 @@ use crate::mail;
 use crate::protocol::Owner;
 use crate::segment::Segment;
 use crate::sys::process;
+use crate::trace::{EventKind, Recorder};
 use crate::worker_process::{Marker, VARIABLE, starts_in_main};
 
 /// What parent and supervisor share.
@@ -147,6 +148,7 @@ struct Child {
 }
 
 struct Loop {
+    trace: Recorder,
     watch: Arc<Watch>,
     output: Output,
     children: Vec<Child>,
@@ -157,7 +159,9 @@ impl Loop {
     fn new(watch: Arc<Watch>, output: Output) -> Loop {
         let children = watch.places.iter().map(|_| Child::default()).collect();
         let seen = vec![Seen::nothing(); watch.places.len()];
-        Loop { watch, output, children, seen }
+        let mut source = Local(Arc::clone(&watch.table));
+        let trace = Recorder::open(&watch.control, &mut source, watch.places.len());
+        Loop { trace, watch, output, children, seen }
     }
 
     fn run(mut self) {
@@ -272,7 +276,9 @@ impl Loop {
         let ready = standing.ready.load(Ordering::Acquire) == u64::from(child.incarnation) + 1;
         let note = death_note(death);
         let owner = Owner { worker: worker as u32, incarnation: child.incarnation };
+        let began = self.trace.start();
         self.watch.jobs.recover(owner, pid, death, &note);
+        self.trace.end(EventKind::Recovery, began, worker as u64);
         let finished = control.worker(worker).current.finished.load(Ordering::Relaxed);
         child.deaths = if finished > 0 { 1 } else { child.deaths + 1 };
         let killed = death.is_kill();

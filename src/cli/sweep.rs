@@ -1,0 +1,181 @@
+//! `pinpool sweep`: a kernel over workers × policies × chunk lengths, timed again and again.
+//!
+//! All measurements are made in one random order, so that drift of the machine falls on every
+//! combination alike. Each has a pool and an array of its own, and a run before the timed one.
+//! With `--csv` each is written down when it is made: a sweep that was cut off can go on.
+
+#![forbid(unsafe_code)]
+
+mod record;
+mod statistics;
+mod table;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Instant;
+
+use pinpool::Backend;
+use pinpool::placement::{self, PlacementOptions};
+use pinpool::topology::Topology;
+
+use super::args::SweepArgs;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::interrupt;
+use super::kernels::{Form, Job, WithJob, with_job};
+use super::plan::Plan;
+use super::progress::Progress;
+use super::session::{Session, Setup};
+use record::{Measurement, Record};
+use table::Summary;
+
+/// One combination of what is swept.
+#[derive(Debug, Clone)]
+struct Point {
+    placement: PlacementOptions,
+    workers: usize,
+    bind: String,
+    /// As it is asked for; `None` for the default.
+    chunk: Option<usize>,
+}
+
+pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
+    let topology = Topology::current()?;
+    let points = points(args, &topology)?;
+    // What is wrong with any of them is said before the first is timed.
+    let plans = points.iter().map(|point| plan(args, point)).collect::<Result<Vec<_>, _>>()?;
+    interrupt::listen()?;
+    let mut record = Record::open(args, &plans[0])?;
+    let started = Instant::now();
+    let mut left = 0;
+    for (index, repeat) in order(points.len(), args.repeat, args.order) {
+        let point = &points[index];
+        if record.has(point, repeat) {
+            continue;
+        }
+        if args.budget.is_some_and(|budget| started.elapsed() >= budget) {
+            left += 1;
+            continue;
+        }
+        with_job(&plans[index], Measure { point, repeat, record: &mut record })?;
+    }
+    if left > 0 && !args.quiet {
+        eprintln!("pinpool: the time was up before {left} measurements; --resume makes them");
+    }
+    let identical = same_bits(record.measurements());
+    let summary = Summary::of(&points, record.measurements(), left);
+    let text = if args.json { summary.json() } else { summary.table() };
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").map_err(Failure::Stdout)?;
+    if identical {
+        Ok(Exit::Done)
+    } else {
+        Err(Failure::BitsDiffer { what: "results", backend: Backend::Processes.name() })
+    }
+}
+
+fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> {
+    let mut workers = args.workers.clone();
+    if workers.is_empty() {
+        let all = placement::plan(topology, &PlacementOptions::default())?.workers.len();
+        workers = if all > 1 { vec![1, all] } else { vec![1] };
+    }
+    let mut chunks: Vec<Option<usize>> = args.chunks.iter().copied().map(Some).collect();
+    if chunks.is_empty() {
+        chunks.push(args.job.chunk);
+    }
+    let mut points = Vec::new();
+    for &workers in &workers {
+        for bind in &args.bind {
+            let placement = PlacementOptions {
+                workers: Some(workers),
+                bind: Some(bind.clone()),
+                oversubscribe: args.oversubscribe,
+                ..PlacementOptions::default()
+            };
+            placement::plan(topology, &placement)?;
+            for &chunk in &chunks {
+                let (placement, bind) = (placement.clone(), bind.to_string());
+                points.push(Point { placement, workers, bind, chunk });
+            }
+        }
+    }
+    Ok(points)
+}
+
+fn plan(args: &SweepArgs, point: &Point) -> Result<Plan, Failure> {
+    let mut job = args.job.clone();
+    job.chunk = point.chunk;
+    Ok(Plan::of(&job)?)
+}
+
+/// Every (point, repeat) once, in an order that follows from the seed.
+fn order(points: usize, repeats: usize, seed: u64) -> Vec<(usize, usize)> {
+    let mut all: Vec<_> =
+        (0..repeats).flat_map(|repeat| (0..points).map(move |point| (point, repeat))).collect();
+    let mut state = seed;
+    for i in (1..all.len()).rev() {
+        // SplitMix64: the order needs no better one, and the bias of the remainder is nothing.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        all.swap(i, ((z ^ (z >> 31)) % (i as u64 + 1)) as usize);
+    }
+    all
+}
+
+/// Whether runs with the same chunk length have the same slots.
+fn same_bits(measurements: &[Measurement]) -> bool {
+    let mut known = BTreeMap::new();
+    measurements.iter().all(|m| *known.entry(m.chunk).or_insert(&m.slots_hash) == &m.slots_hash)
+}
+
+/// One measurement, of whichever job.
+struct Measure<'a> {
+    point: &'a Point,
+    repeat: usize,
+    record: &'a mut Record,
+}
+
+impl WithJob for Measure<'_> {
+    fn with<J: Job>(self, job: J, plan: &Plan) -> Result<Exit, Failure> {
+        let quiet = Progress::new(true);
+        let Measure { point, repeat, record } = self;
+        let backend = Backend::Processes;
+        let setup = Setup { plan, backend, placement: &point.placement, name: None, trace: false };
+        let mut session = Session::open(job, &setup)?;
+        session.fill(&quiet)?;
+        session.run(Form::Blocking, &quiet)?;
+        session.forget_time();
+        session.refill(&quiet)?;
+        let slots = session.run(Form::Blocking, &quiet)?;
+        let report = session.report(&slots);
+        record.add(Measurement {
+            workers: point.workers,
+            bind: point.bind.clone(),
+            chunk: report.chunk,
+            default_chunk: point.chunk.is_none(),
+            repeat,
+            seconds: report.seconds.run,
+            elements: report.elements,
+            slots_hash: report.slots_hash,
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_has_everything_once_and_follows_from_the_seed() {
+        let mut one = order(5, 3, 1);
+        assert_eq!(one, order(5, 3, 1));
+        assert_ne!(one, order(5, 3, 2));
+        one.sort_unstable();
+        let all: Vec<_> = (0..5).flat_map(|p| (0..3).map(move |r| (p, r))).collect();
+        assert_eq!(one, all);
+    }
+}

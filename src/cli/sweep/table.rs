@@ -1,0 +1,110 @@
+//! What a sweep found: a row a combination, and which is the fastest.
+
+#![forbid(unsafe_code)]
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use super::Point;
+use super::record::Measurement;
+use super::statistics::statistics;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    /// The fastest first.
+    points: Vec<Row>,
+    /// Measurements that the time did not suffice for.
+    not_measured: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    workers: usize,
+    bind: String,
+    chunk: usize,
+    repeats: usize,
+    median_seconds: f64,
+    low_seconds: f64,
+    high_seconds: f64,
+    /// The probability with which low and high enclose the true median.
+    confidence: f64,
+    outliers: usize,
+    ns_per_element: f64,
+    /// Whether it cannot be told from the fastest: their intervals overlap.
+    as_fast_as_the_best: bool,
+    seconds: Vec<f64>,
+}
+
+impl Summary {
+    pub(super) fn of(points: &[Point], measurements: &[Measurement], left: usize) -> Summary {
+        let mut rows: Vec<Row> =
+            points.iter().filter_map(|point| Row::of(point, measurements)).collect();
+        rows.sort_by(|a, b| a.median_seconds.total_cmp(&b.median_seconds));
+        let best = rows.first().map_or(0.0, |row| row.high_seconds);
+        rows.iter_mut().for_each(|row| row.as_fast_as_the_best = row.low_seconds <= best);
+        Summary { points: rows, not_measured: left }
+    }
+
+    pub(super) fn json(&self) -> String {
+        serde_json::to_string(self).expect("a summary is plain data")
+    }
+
+    pub(super) fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header([
+            "BIND",
+            "WORKERS",
+            "CHUNK",
+            "MEDIAN s",
+            "FROM s",
+            "TO s",
+            "SURE",
+            "ns/ELEMENT",
+            "RUNS",
+            "OUTLIERS",
+            "",
+        ]);
+        for row in &self.points {
+            table.add_row([
+                row.bind.clone(),
+                row.workers.to_string(),
+                row.chunk.to_string(),
+                format!("{:.6}", row.median_seconds),
+                format!("{:.6}", row.low_seconds),
+                format!("{:.6}", row.high_seconds),
+                format!("{:.0} %", row.confidence * 100.0),
+                format!("{:.3}", row.ns_per_element),
+                row.repeats.to_string(),
+                row.outliers.to_string(),
+                if row.as_fast_as_the_best { "best, or below the noise" } else { "" }.to_owned(),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1).take(9) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table.trim_fmt()
+    }
+}
+
+impl Row {
+    fn of(point: &Point, measurements: &[Measurement]) -> Option<Row> {
+        let own: Vec<&Measurement> = measurements.iter().filter(|m| m.is_of(point)).collect();
+        let seconds: Vec<f64> = own.iter().map(|m| m.seconds).collect();
+        let found = statistics(&seconds)?;
+        Some(Row {
+            workers: point.workers,
+            bind: point.bind.clone(),
+            chunk: own.first()?.chunk,
+            repeats: seconds.len(),
+            median_seconds: found.median,
+            low_seconds: found.low,
+            high_seconds: found.high,
+            confidence: found.confidence,
+            outliers: found.outliers,
+            ns_per_element: found.median * 1e9 / own.first()?.elements as f64,
+            as_fast_as_the_best: false,
+            seconds,
+        })
+    }
+}
