@@ -1,8 +1,7 @@
 //! What does it cost to hand work to a worker and get its end back?
 //!
 //! Rows: an empty call while the worker spins, and parked, beside the same through rayon and
-//! beside a raw futex ping-pong between two processes' worth of threads on two cores; 100,000
-//! calls; a million empty chunks; a million elements through a trivial kernel, beside the serial
+//! beside a raw futex between two processes on two cores; 100,000 calls; a million empty chunks; a million elements through a trivial kernel, beside the serial
 //! loop; a pool's start and end. Every row checks its answer. Medians and best of many.
 //!
 //! `cargo bench --bench dispatch`
@@ -13,6 +12,10 @@ use std::time::{Duration, Instant};
 
 use pinpool::{Backend, Bind, Pool, SharedArray, indices};
 use rustix::thread::futex;
+
+/// Idle before a call to a worker that is parked: long enough that its core sleeps too, and the
+/// same for the raw futex, whose cost hangs on how deep the core sleeps.
+const GAP: Duration = Duration::from_millis(2);
 
 struct Row {
     name: &'static str,
@@ -50,34 +53,50 @@ fn time(name: &'static str, n: usize, mut f: impl FnMut()) -> f64 {
     Row { name, times }.print()
 }
 
-/// A wake-up there and a wake-up back, sleeping on both sides.
-fn futex_ping_pong(n: usize) -> f64 {
-    let (ping, pong) = (AtomicU32::new(0), AtomicU32::new(0));
+/// The floor of the machine: a wake-up of another process on another core and its answer, by
+/// nothing but a futex in shared memory; the caller sleeps, or spins as the pool's caller does.
+fn futex_ping_pong(pool: &Pool, spin: bool, name: &'static str) -> f64 {
+    const N: u32 = 300;
+    /// Ping and pong on cache lines of their own.
+    fn words(x: &[u32]) -> [&AtomicU32; 2] {
+        [0, 64].map(|i| {
+            // SAFETY: inside the array, aligned, and used by both processes as atomics alone.
+            unsafe { AtomicU32::from_ptr(x[i..].as_ptr().cast_mut()) }
+        })
+    }
     let flags = futex::Flags::empty();
+    let x = SharedArray::<u32, _>::zeros(128).expect("an array");
     let mut times = Vec::new();
-    std::thread::scope(|s| {
-        s.spawn(|| {
-            core_affinity::set_for_current(core_affinity::CoreId { id: 0 });
-            for i in 1..=n as u32 {
+    pool.scope(|s| {
+        let answer = s.call(x.whole(), |x, _| {
+            let [ping, pong] = words(x.as_slice().expect("one run"));
+            for i in 1..=N {
                 while ping.load(Ordering::SeqCst) < i {
-                    let _ = futex::wait(&ping, flags, i - 1, None);
+                    let _ = futex::wait(ping, futex::Flags::empty(), i - 1, None);
                 }
                 pong.store(i, Ordering::SeqCst);
-                let _ = futex::wake(&pong, flags, 1);
+                let _ = futex::wake(pong, futex::Flags::empty(), 1);
             }
+            N
         });
-        for i in 1..=n as u32 {
-            std::thread::sleep(Duration::from_micros(300));
+        let [ping, pong] = words(x.as_slice());
+        for i in 1..=N {
+            std::thread::sleep(GAP);
             let start = Instant::now();
             ping.store(i, Ordering::SeqCst);
-            let _ = futex::wake(&ping, flags, 1);
+            let _ = futex::wake(ping, flags, 1);
             while pong.load(Ordering::SeqCst) < i {
-                let _ = futex::wait(&pong, flags, i - 1, None);
+                if spin {
+                    std::hint::spin_loop();
+                } else {
+                    let _ = futex::wait(pong, flags, i - 1, None);
+                }
             }
             times.push(start.elapsed().as_secs_f64() * 1e6);
         }
+        assert_eq!(answer.expect("a job").get().expect("a number"), N);
     });
-    Row { name: "raw futex ping-pong, both asleep", times }.print()
+    Row { name, times }.print()
 }
 
 fn pool(workers: usize, backend: Backend) -> Pool {
@@ -88,7 +107,7 @@ fn calls(pool: &Pool, what: [&'static str; 3]) {
     time(what[0], 20_000, || assert_eq!(pool.call((), |(), _| 7u64).expect("a result"), 7));
     let mut times = Vec::new();
     for _ in 0..300 {
-        std::thread::sleep(Duration::from_micros(500));
+        std::thread::sleep(GAP);
         let start = Instant::now();
         assert_eq!(pool.call((), |(), _| 7u64).expect("a result"), 7);
         times.push(start.elapsed().as_secs_f64() * 1e6);
@@ -102,22 +121,17 @@ fn calls(pool: &Pool, what: [&'static str; 3]) {
 }
 
 fn main() {
-    let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
-    if only.as_deref() == Some("chunks") {
-        let two = pool(2, Backend::Processes);
-        chunks(&two, "1,000,000 empty chunks, 2 processes");
-        chunks(&two, "1,000,000 empty chunks, 2 processes");
-        chunks(&two, "1,000,000 empty chunks, 2 processes");
-        return;
-    }
     // The caller on one core, the only worker of the one-worker pool on the other.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{cores} cores; the caller on the last one");
-    futex_ping_pong(300);
 
     let one =
         Pool::builder().workers(1).bind("list:0".parse().expect("a list")).build().expect("a pool");
-    core_affinity::set_for_current(core_affinity::CoreId { id: cores - 1 });
+    assert!(core_affinity::set_for_current(core_affinity::CoreId { id: cores - 1 }));
+    for _ in 0..2 {
+        futex_ping_pong(&one, false, "raw futex between processes, both asleep");
+        futex_ping_pong(&one, true, "raw futex between processes, caller spins");
+    }
     calls(&one, ["call, 1 process, awake", "call, 1 process, parked", "100,000 calls, 1 process"]);
     million(&one, "1 process");
     drop(one);
@@ -196,7 +210,7 @@ fn rayon(threads: usize) {
     time("rayon install, awake", 20_000, || assert_eq!(pool.install(|| black_box(7u64)), 7));
     let mut times = Vec::new();
     for _ in 0..300 {
-        std::thread::sleep(Duration::from_micros(500));
+        std::thread::sleep(GAP);
         let start = Instant::now();
         assert_eq!(pool.install(|| black_box(7u64)), 7);
         times.push(start.elapsed().as_secs_f64() * 1e6);
