@@ -3,6 +3,8 @@
 //! None of these enters a result, except [`DEFAULT_CHUNKS`] and [`DEFAULT_CHUNK_BYTES`], which
 //! are therefore part of the versioned geometry and never change within a major version.
 
+#![forbid(unsafe_code)]
+
 /// Most workers of one pool: the worker number has 10 bits in a chunk word.
 pub const MAX_WORKERS: usize = 1 << 10;
 

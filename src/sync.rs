@@ -3,6 +3,8 @@
 //! Loom's atomics hold an index, not the value, so that they can't lie over mapped bytes: under
 //! `cfg(loom)` only the models of `protocol.rs` run, over boxed words.
 
+#![forbid(unsafe_code)]
+
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

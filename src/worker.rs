@@ -4,30 +4,31 @@
 //! caller. What differs is behind [`SegmentSource`]. Each step leaves a state that another worker
 //! can continue from; the steps W1 to W6 are those of `control.md`.
 
+mod task;
+mod turn;
+
 use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytemuck::Zeroable;
 use rustix::thread::futex;
 
-use crate::args::chunk_bytes;
-use crate::config::{INLINE_WORDS, LOOKS_BETWEEN_YIELDS, MAX_ARGS, MAX_JOBS, WORKER_SPIN_NS};
-use crate::control::{Control, store_text};
+use crate::config::{LOOKS_BETWEEN_YIELDS, MAX_ARGS, MAX_JOBS, WORKER_SPIN_NS};
+use crate::control::Control;
 use crate::ctx::Ctx;
 use crate::cursor::Cursor;
 use crate::entry::{Call, KernelEntry, Outcome};
-use crate::layout::{
-    ArgDesc, ArgKind, BUSY, Current, Dispatch, JobDesc, JobLine, KEEP_GOING, PANIC, RETURNED,
-    SLEEPING, SPINNING, Tally,
-};
-use crate::mutant::{self, Mutant};
+use crate::layout::{ArgKind, BUSY, JobDesc, RETURNED, SLEEPING, SPINNING};
 use crate::panics::set_in_kernel;
-use crate::protocol::{self, Owner, State, Word};
+use crate::protocol::{Owner, Word};
 use crate::segment::Segment;
 use crate::trace::{EventKind, Recorder};
+
+use task::Task;
+use turn::{Turn, report};
 
 /// Where a worker finds the segments that jobs speak of.
 pub(crate) trait SegmentSource {
@@ -56,164 +57,6 @@ pub(crate) struct Worker<S> {
     /// Chunks that it may still run before it makes room for a successor.
     left: Cell<u64>,
     trace: Recorder,
-}
-
-/// A job as this worker knows it: description, mappings, and where it is in the chunks.
-#[derive(Debug)]
-struct Task {
-    slot: usize,
-    epoch: u64,
-    desc: JobDesc,
-    entry: Option<&'static KernelEntry>,
-    bases: [*mut u8; MAX_ARGS],
-    words: *const AtomicU64,
-    results: *mut u8,
-    journal: u64,
-    journal_base: *mut u8,
-    /// Keeps the mappings above alive.
-    segments: Vec<Arc<Segment>>,
-    cursor: Cursor,
-    /// The job's `rescan` from before the cursor's first look: it differs once recovery has freed
-    /// a chunk that this cursor may have passed.
-    rescan: u64,
-    /// The cursor found nothing more to claim.
-    exhausted: bool,
-}
-
-// SAFETY: the pointers lead into mappings that `segments` keeps alive and that belong to the
-// process, not to a thread; a task is used by the one thread that has its worker.
-unsafe impl Send for Task {}
-
-/// How an attempt at one chunk ended.
-enum Attempt {
-    Ran,
-    Taken,
-    Stopped,
-}
-
-impl Task {
-    fn new(slot: usize) -> Box<Task> {
-        Box::new(Task {
-            slot,
-            epoch: 0,
-            desc: JobDesc::zeroed(),
-            entry: None,
-            bases: [ptr::null_mut(); MAX_ARGS],
-            words: ptr::null(),
-            results: ptr::null_mut(),
-            journal: 0,
-            journal_base: ptr::null_mut(),
-            segments: Vec::new(),
-            cursor: Cursor::default(),
-            rescan: 0,
-            exhausted: false,
-        })
-    }
-
-    fn words(&self) -> &[AtomicU64] {
-        let len = self.desc.head.chunks as usize;
-        // SAFETY: `attach` checked that so many words lie there, in the control block or in a
-        // segment that `self.segments` keeps mapped; they are only ever used as atomics.
-        unsafe { std::slice::from_raw_parts(self.words, len) }
-    }
-
-    /// Arguments of the job that are changed in place.
-    fn updates(&self) -> impl Iterator<Item = (&ArgDesc, *mut u8)> {
-        let args = &self.desc.args[..self.desc.head.args as usize];
-        args.iter().zip(self.bases).filter(|(arg, _)| arg.kind == ArgKind::Update as u64)
-    }
-
-    /// Maps what the job speaks of and checks that it lies inside; the text says what is wrong.
-    fn attach<S: SegmentSource>(
-        &mut self,
-        control: &Control,
-        source: &mut S,
-        journal: u64,
-    ) -> Result<(), String> {
-        let head = self.desc.head;
-        self.segments.clear();
-        self.bases = [ptr::null_mut(); MAX_ARGS];
-        // The words first: what goes wrong after them can be told to a job that others are in.
-        self.words = ptr::null();
-        self.words = if head.words == 0 {
-            if head.chunks > INLINE_WORDS as u64 {
-                return Err("the job's chunk words do not fit its slot".into());
-            }
-            control.inline_words(self.slot).as_ptr()
-        } else {
-            self.map(source, head.words, head.chunks.checked_mul(8))?.cast_const().cast()
-        };
-        self.entry = KernelEntry::at(head.entry);
-        if self.entry.is_none() {
-            return Err("the job names a place in the executable where no kernel is".into());
-        }
-        for i in 0..head.args as usize {
-            let arg = self.desc.args[i];
-            if arg.segment != 0 {
-                let end = arg
-                    .rows
-                    .checked_mul(arg.row_bytes)
-                    .and_then(|bytes| bytes.checked_add(arg.offset));
-                self.bases[i] = self.map(source, arg.segment, end)?;
-            }
-        }
-        self.results = if head.results == 0 {
-            control.inline_result(self.slot)
-        } else {
-            let end = head
-                .chunks
-                .checked_mul(head.result_bytes)
-                .and_then(|bytes| bytes.checked_add(head.results_offset));
-            self.map(source, head.results, end)?.wrapping_add(head.results_offset as usize)
-        };
-        self.journal = 0;
-        if head.journal_bytes != 0 {
-            self.journal_base = self.map(source, journal, Some(head.journal_bytes))?;
-            self.journal = journal;
-        }
-        Ok(())
-    }
-
-    fn map<S: SegmentSource>(
-        &mut self,
-        source: &mut S,
-        id: u64,
-        end: Option<u64>,
-    ) -> Result<*mut u8, String> {
-        let segment = source.segment(id).ok_or_else(|| format!("segment {id} did not arrive"))?;
-        if end.is_none_or(|end| end > segment.len() as u64) {
-            return Err(format!("segment {id} is shorter than the job says"));
-        }
-        let base = segment.base();
-        self.segments.push(segment);
-        Ok(base)
-    }
-
-    /// W2: keeps the old bytes of `chunk`.
-    fn save(&self, chunk: u64) {
-        let mut at = self.journal_base;
-        for (arg, base) in self.updates() {
-            let bytes = chunk_bytes(arg, chunk);
-            let from = base.wrapping_add(bytes.start);
-            // SAFETY: the chunk lies inside the argument's segment and its bytes fit into the
-            // journal, both checked by `attach`; a journal overlaps no array; the chunk is
-            // claimed by this worker, so nobody else writes either.
-            unsafe { ptr::copy_nonoverlapping(from.cast_const(), at, bytes.len()) };
-            at = at.wrapping_add(bytes.len());
-        }
-    }
-
-    /// Puts the old bytes of `chunk` back.
-    fn restore(&self, chunk: u64) {
-        let mut at = self.journal_base.cast_const();
-        for (arg, base) in self.updates() {
-            let bytes = chunk_bytes(arg, chunk);
-            let to = base.wrapping_add(bytes.start);
-            // SAFETY: as in `save`, the other way round.
-            unsafe { ptr::copy_nonoverlapping(at, to, bytes.len()) };
-            at = at.wrapping_add(bytes.len());
-        }
-    }
 }
 
 impl<S: SegmentSource> Worker<S> {
@@ -452,175 +295,6 @@ impl<S: SegmentSource> Worker<S> {
             }
         }
     }
-}
-
-/// One turn of one job: what the loop over its chunks needs at hand.
-struct Turn<'a> {
-    control: &'a Control,
-    dispatch: &'a Dispatch,
-    line: &'a JobLine,
-    current: &'a Current,
-    tally: &'a Tally,
-    words: &'a [AtomicU64],
-    task: &'a Task,
-    owner: Owner,
-    index: usize,
-    left: &'a Cell<u64>,
-    trace: &'a Recorder,
-}
-
-impl Turn<'_> {
-    /// Runs chunks while there are any, one only where other jobs wait for their turn; says
-    /// whether any ran, and whether nothing is left for this worker.
-    fn run(&self, cursor: &mut Cursor, ctx: &mut Ctx) -> (bool, bool) {
-        let alone = 1u64 << self.task.slot;
-        let mut ran = false;
-        let mut looked = self.trace.start();
-        // Before any claim: what recovery needs to know beside the chunk.
-        self.current.epoch.store(self.task.epoch, Ordering::Relaxed);
-        self.current.slot.store(self.task.slot as u64, Ordering::Relaxed);
-        self.current.journal.store(self.task.journal, Ordering::Relaxed);
-        while let Some(chunk) =
-            cursor.find(self.control, self.task.slot, self.task.epoch, self.words)
-        {
-            if ran && self.dispatch.live.load(Ordering::Relaxed) != alone
-                || self.dispatch.shutdown.load(Ordering::Relaxed) != 0
-                || self.left.get() == 0
-            {
-                return (ran, false);
-            }
-            self.trace.end_search(looked, chunk, || cursor.owns(chunk));
-            match self.attempt(cursor, ctx, chunk) {
-                Attempt::Ran => {
-                    ran = true;
-                    self.left.set(self.left.get() - 1);
-                }
-                Attempt::Taken => {}
-                Attempt::Stopped => break,
-            }
-            looked = self.trace.start();
-        }
-        (ran, true)
-    }
-
-    /// W1 to W6 for one chunk.
-    fn attempt(&self, cursor: &mut Cursor, ctx: &mut Ctx, chunk: u64) -> Attempt {
-        let (task, epoch, owner) = (self.task, self.task.epoch, self.owner);
-        self.current.chunk.store(chunk, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        let word = &self.words[chunk as usize];
-        let Some(previous) = protocol::claim(word, owner, epoch) else {
-            return Attempt::Taken;
-        };
-        if self.line.live.load(Ordering::SeqCst) != epoch
-            || self.line.stop.load(Ordering::SeqCst) == epoch
-        {
-            protocol::give_back(word, owner, epoch, previous);
-            return Attempt::Stopped;
-        }
-        cursor.claimed(self.control, task.slot, epoch, chunk, self.tally);
-        let journaled = task.journal != 0 && !mutant::on(Mutant::NoJournal);
-        if journaled {
-            if mutant::on(Mutant::ArmBeforeSave) {
-                self.current.armed.store(1, Ordering::Release);
-            }
-            let began = self.trace.start();
-            task.save(chunk);
-            self.trace.end(EventKind::Journal, began, chunk);
-            compiler_fence(Ordering::SeqCst);
-            self.current.armed.store(1, Ordering::Release);
-            compiler_fence(Ordering::SeqCst);
-        }
-        ctx.enter(task.desc.head.stream, chunk, task.desc.head.chunks);
-        if mutant::on(Mutant::DoneBeforeData) {
-            protocol::publish(word, owner, epoch, State::Done);
-        }
-        let began = self.trace.start();
-        let outcome = run_kernel(task, chunk, ctx);
-        compiler_fence(Ordering::SeqCst);
-        self.trace.end_chunk(began, chunk, || cursor.owns(chunk));
-        match outcome {
-            Outcome::Done => {
-                if mutant::on(Mutant::DisarmBeforeDone) {
-                    self.current.armed.store(0, Ordering::Release);
-                }
-                protocol::publish(word, owner, epoch, State::Done);
-                compiler_fence(Ordering::SeqCst);
-                if journaled && !mutant::on(Mutant::NeverDisarm) {
-                    self.current.armed.store(0, Ordering::Release);
-                    // What the next chunk writes into `current` must not come before it.
-                    compiler_fence(Ordering::SeqCst);
-                }
-            }
-            Outcome::Returned(text) => self.fail(chunk, RETURNED, &text),
-            Outcome::Panicked(text) => self.fail(chunk, PANIC, &text),
-        }
-        // One writer: plain stores serve.
-        let finished = &self.current.finished;
-        finished.store(finished.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        cursor.over(self.tally);
-        self.control.tell_watchers(self.line);
-        Attempt::Ran
-    }
-
-    /// A chunk whose kernel failed: restore, disarm, say so, and only then give the word up.
-    #[cold]
-    fn fail(&self, chunk: u64, kind: u64, text: &str) {
-        let task = self.task;
-        if task.journal != 0 {
-            task.restore(chunk);
-            compiler_fence(Ordering::SeqCst);
-            self.current.armed.store(0, Ordering::Release);
-            compiler_fence(Ordering::SeqCst);
-        }
-        report(self.control, self.index, (task.slot, task.epoch), chunk, kind, text);
-        if task.desc.head.flags & KEEP_GOING == 0 {
-            self.line.stop.fetch_max(task.epoch, Ordering::SeqCst);
-        }
-        protocol::publish(&self.words[chunk as usize], self.owner, task.epoch, State::Failed);
-    }
-
-    /// Nothing is free for this worker: the one that sees the job at its end says so.
-    fn leave(&self) {
-        fence(Ordering::SeqCst);
-        if is_over(self.control, self.task.slot, self.task.epoch, self.words) {
-            self.control.complete(self.task.slot, self.task.epoch);
-        }
-    }
-}
-
-/// Keeps a worker's failure at the lowest chunk of the job (slot, epoch).
-fn report(
-    control: &Control,
-    worker: usize,
-    (slot, epoch): (usize, u64),
-    chunk: u64,
-    kind: u64,
-    text: &str,
-) {
-    let record = control.error(slot, worker);
-    let known = record.epoch.load(Ordering::Relaxed) == epoch;
-    if known && record.chunk.load(Ordering::Relaxed) <= chunk {
-        return;
-    }
-    record.epoch.store(0, Ordering::Relaxed);
-    compiler_fence(Ordering::SeqCst);
-    let len = store_text(&record.text, text);
-    record.chunk.store(chunk, Ordering::Relaxed);
-    record.kind_len.store(kind << 32 | len, Ordering::Relaxed);
-    record.epoch.store(epoch, Ordering::Release);
-}
-
-/// W4.
-fn run_kernel(task: &Task, chunk: u64, ctx: &mut Ctx) -> Outcome {
-    let Some(entry) = task.entry else {
-        return Outcome::Returned("the job has no kernel".into());
-    };
-    let slot = task.results.wrapping_add((chunk * task.desc.head.result_bytes) as usize);
-    let mut call = Call { desc: &task.desc, bases: &task.bases, chunk, result: slot, ctx };
-    // SAFETY: `attach` found the entry that the job names, mapped the segments that it describes,
-    // and checked that arguments and result slots lie inside; the chunk is claimed.
-    unsafe { entry.run(&mut call) }
 }
 
 /// Whether a job has come to its end: every chunk is over, or it is stopped and none is claimed.

@@ -3,6 +3,8 @@
 //! This is the only place that asks the CPU what it can do. Every kernel has one implementation
 //! for each [`Isa`], and all of them give the same bits, so the choice is one of speed alone.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,6 +1,8 @@
 //! `pinpool compare`: the same job serially, in threads, in processes, and in processes by the
 //! asynchronous form, side by side.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, Table, presets};

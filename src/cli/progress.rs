@@ -1,5 +1,7 @@
 //! Progress bars, on a terminal only, and the watch over a job in flight.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

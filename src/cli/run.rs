@@ -1,5 +1,7 @@
 //! `pinpool run`: one kernel over one array, with all that is saved, checked and printed.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, BufWriter, Write};
 
 use super::args::RunArgs;

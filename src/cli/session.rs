@@ -1,5 +1,7 @@
 //! One pool with one array: the steps that `run` and `compare` have in common, each timed.
 
+#![forbid(unsafe_code)]
+
 use std::fs;
 use std::path::Path;
 use std::time::Instant;

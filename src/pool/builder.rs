@@ -1,5 +1,7 @@
 //! Building a pool: options, the plan, the control block, and the start of the workers.
 
+#![forbid(unsafe_code)]
+
 use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;

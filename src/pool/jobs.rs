@@ -1,12 +1,11 @@
-//! The parent's side of jobs: submitting, waiting, finishing; and recovery after a death.
+//! The parent's side of jobs: submitting, waiting, finishing. Recovery is in `recover.rs`.
 //!
 //! One mutex guards the table of active jobs. A job's data lies in the control block and in
-//! segments; what stands here is private to the parent, so that recovery trusts nothing that a
-//! dead worker may have written, but the one word and the three numbers that say what it was at.
+//! segments; what stands here is private to the parent, for recovery to rely on.
 
 use std::collections::HashMap;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,17 +14,16 @@ use rustix::thread::{Timespec, futex};
 use super::limits::Limits;
 use super::results::Results;
 use super::table::Table;
-use crate::args::{Description, chunk_bytes};
+use crate::args::Description;
 use crate::config::{
     CALLER_SPIN_NS, INLINE_RESULT_BYTES, INLINE_WORDS, JOURNALS_KEPT_BYTES, LOOKS_BETWEEN_YIELDS,
-    LOOKS_BETWEEN_YIELDS_SHARED, MAX_JOBS, MAX_KILLS, MAX_OWN_DEATHS,
+    LOOKS_BETWEEN_YIELDS_SHARED, MAX_JOBS,
 };
 use crate::control::{Control, futex_half, load_text};
-use crate::entry::{KernelEntry, VERDICT_BYTES, VERDICT_DIED, VERDICT_TEXT_BYTES};
-use crate::error::{Death, Error, JobError};
-use crate::layout::{ArgKind, JobDesc, KEEP_GOING, PANIC};
-use crate::mutant::{self, Mutant};
-use crate::protocol::{self, MAX_EPOCH, Owner, State, Word};
+use crate::entry::KernelEntry;
+use crate::error::{Error, JobError};
+use crate::layout::{JobDesc, PANIC};
+use crate::protocol::MAX_EPOCH;
 use crate::segment::Segment;
 use crate::worker::{is_over, spin_until};
 
@@ -45,17 +43,17 @@ pub enum OnDeath {
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) epoch: u64,
-    kernel: &'static KernelEntry,
+    pub(super) kernel: &'static KernelEntry,
     pub(super) desc: Box<JobDesc>,
-    segments: Vec<Arc<Segment>>,
+    pub(super) segments: Vec<Arc<Segment>>,
     /// `None`: the words lie in the job's slot.
     pub(super) words: Option<Arc<Segment>>,
-    on_death: OnDeath,
+    pub(super) on_death: OnDeath,
     /// Deaths by chunk: of the worker's own doing, and kills.
-    deaths: HashMap<u64, (u32, u32)>,
+    pub(super) deaths: HashMap<u64, (u32, u32)>,
     /// The failure at the lowest chunk that the parent itself knows of.
     pub(super) died: Option<(u64, JobError)>,
-    ended: Arc<Ended>,
+    pub(super) ended: Arc<Ended>,
 }
 
 /// How a job ended, kept for who asks for it.
@@ -147,37 +145,30 @@ pub(crate) struct Submission {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) active: Vec<Option<Active>>,
-    free: Vec<usize>,
-    epoch: u64,
+    pub(super) free: Vec<usize>,
+    pub(super) epoch: u64,
     /// Memory for chunk words that no job uses now.
-    words: Vec<Arc<Segment>>,
+    pub(super) words: Vec<Arc<Segment>>,
     /// One a worker, all of the same size.
-    journals: Vec<Arc<Segment>>,
+    pub(super) journals: Vec<Arc<Segment>>,
     /// Smaller ones that a job in flight may still use.
-    old_journals: Vec<Arc<Segment>>,
-    broken: Option<JobError>,
+    pub(super) old_journals: Vec<Arc<Segment>>,
+    pub(super) broken: Option<JobError>,
     /// No more jobs are taken.
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 /// All jobs of one pool.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     pub(super) control: Control,
-    table: Arc<Table>,
+    pub(super) table: Arc<Table>,
     /// Looks between two yields of a waiting caller.
-    looks: u32,
+    pub(super) looks: u32,
     pub(crate) results: Results,
     pub(super) limits: Limits,
-    inner: Mutex<Inner>,
-    deaths: AtomicU64,
-}
-
-/// What recovery did for one death.
-#[derive(Debug, Default)]
-pub(crate) struct Recovered {
-    /// The chunk that the worker had claimed, of which job's kernel.
-    pub(crate) chunk: Option<u64>,
+    pub(super) inner: Mutex<Inner>,
+    pub(super) deaths: AtomicU64,
 }
 
 pub(super) fn words_of<'a>(
@@ -563,7 +554,7 @@ impl Jobs {
         self.check_over(slot, job);
     }
 
-    fn check_over(&self, slot: usize, job: &Active) {
+    pub(super) fn check_over(&self, slot: usize, job: &Active) {
         let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
         if is_over(&self.control, slot, job.epoch, words) {
             self.control.complete(slot, job.epoch);
@@ -599,109 +590,6 @@ impl Jobs {
             }
         }
     }
-
-    /// R1 to R5: continues from what a dead and reaped worker left.
-    pub(crate) fn recover(&self, owner: Owner, pid: u32, death: Death, note: &str) -> Recovered {
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        let mut recovered = Recovered::default();
-        let worker = owner.worker as usize;
-        let current = &self.control.worker(worker).current;
-        // R1: read once, then checked against what the parent itself knows.
-        let at = (current.epoch.load(Ordering::Acquire), current.chunk.load(Ordering::Relaxed));
-        let armed = current.armed.load(Ordering::Acquire) != 0;
-        let journal_id = current.journal.load(Ordering::Relaxed);
-        let journals = inner.journals.iter().chain(&inner.old_journals);
-        let journal = journals.into_iter().find(|j| j.id() == journal_id).cloned();
-        let mut lost = false;
-        if mutant::on(Mutant::DisarmBeforeRestore) {
-            current.armed.store(0, Ordering::Release);
-        }
-        for slot in 0..MAX_JOBS {
-            let Some(job) = inner.active[slot].as_ref() else { continue };
-            let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
-            // R2: only if the word says that it was this incarnation's.
-            let mine = words
-                .get(at.1 as usize)
-                .is_some_and(|w| protocol::is_claim_of(w, owner, job.epoch));
-            if mutant::on(Mutant::FreeBeforeRestore) && mine {
-                protocol::reclaim(&words[at.1 as usize], owner, job.epoch, State::Free);
-            }
-            let unchecked = mutant::on(Mutant::RestoreUnchecked)
-                || mutant::on(Mutant::FreeBeforeDisarmUnchecked);
-            if mutant::on(Mutant::NoRestore) {
-                continue;
-            }
-            if armed && at.0 == job.epoch && (mine || unchecked) {
-                let old = journal.as_deref();
-                lost = !old.is_some_and(|j| restore(&job.desc, &job.segments, at.1, j));
-                compiler_fence(Ordering::SeqCst);
-            }
-        }
-        // R3
-        if mutant::on(Mutant::FreeBeforeDisarmUnchecked) {
-            for job in inner.active.iter().flatten() {
-                let words = words_of(&self.control, job.words.as_ref(), 0, job.desc.head.chunks);
-                protocol::reclaim(&words[at.1 as usize], owner, job.epoch, State::Free);
-            }
-        }
-        current.armed.store(0, Ordering::Release);
-        compiler_fence(Ordering::SeqCst);
-        for slot in 0..MAX_JOBS {
-            let Some(job) = inner.active[slot].as_mut() else { continue };
-            let chunks = job.desc.head.chunks;
-            let segment = job.words.clone();
-            let words = words_of(&self.control, segment.as_ref(), slot, chunks);
-            for (chunk, word) in words.iter().enumerate() {
-                let chunk = chunk as u64;
-                if !protocol::is_claim_of(word, owner, job.epoch) {
-                    continue;
-                }
-                recovered.chunk = Some(chunk);
-                let note =
-                    if lost { "and its journal is damaged: the chunk is lost" } else { note };
-                // A job that is over but for this chunk: killed because of that, or by chance.
-                let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
-                let fatal = match lost || !stopped {
-                    true => count_death(job, chunk, (worker, pid), death, note, lost),
-                    false => None,
-                };
-                let to = if fatal.is_some() { State::Failed } else { State::Free };
-                if let Some(error) = fatal
-                    && !bury(job, chunk, &error)
-                {
-                    if job.died.as_ref().is_none_or(|(c, _)| chunk < *c) {
-                        job.died = Some((chunk, error));
-                    }
-                    self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
-                }
-                // R4
-                protocol::reclaim(word, owner, job.epoch, to);
-            }
-            // R5: the hints follow from the words again.
-            let tally = self.control.tally(slot, worker);
-            if tally.epoch.load(Ordering::Acquire) == job.epoch {
-                let over = words
-                    .iter()
-                    .map(|w| Word(w.load(Ordering::Acquire)))
-                    .filter(|w| w.is_over_in(job.epoch) && w.worker() == owner.worker)
-                    .count();
-                tally.over.store(over as u64, Ordering::SeqCst);
-            }
-            self.control.job(slot).rescan.fetch_add(1, Ordering::SeqCst);
-            self.check_over(slot, job);
-        }
-        let park = &self.control.worker(worker).park;
-        let bit = 1u64 << (worker % 64);
-        self.control.header().sleepers.bits[worker / 64].fetch_and(!bit, Ordering::SeqCst);
-        park.state.store(crate::layout::BUSY, Ordering::SeqCst);
-        // A worker that went because it had run its `max_chunks_per_worker` is no death.
-        if death != Death::Exit(0) || recovered.chunk.is_some() {
-            self.deaths.fetch_add(1, Ordering::Relaxed);
-        }
-        self.control.announce(usize::MAX);
-        recovered
-    }
 }
 
 #[cfg(feature = "walk")]
@@ -710,83 +598,4 @@ impl Jobs {
     pub(crate) fn journals(&self) -> Vec<Arc<Segment>> {
         self.lock().journals.clone()
     }
-}
-
-/// Copies the old bytes of `chunk` back, over extents that follow from the parent's own copy of
-/// the job alone; `false`: it cannot be.
-#[must_use]
-fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segment) -> bool {
-    let mut at = 0;
-    for arg in &desc.args[..desc.head.args as usize] {
-        if arg.kind != ArgKind::Update as u64 {
-            continue;
-        }
-        let bytes = chunk_bytes(arg, chunk);
-        let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else {
-            return false;
-        };
-        if bytes.end > segment.len() || at + bytes.len() > journal.len() {
-            return false;
-        }
-        let from = journal.base().wrapping_add(at);
-        let to = segment.base().wrapping_add(bytes.start);
-        // SAFETY: both ranges were just checked against their mappings; the claimer is dead and
-        // reaped, and nobody else may claim the chunk before its word is freed.
-        unsafe { ptr::copy_nonoverlapping(from.cast_const(), to, bytes.len()) };
-        at += bytes.len();
-    }
-    true
-}
-
-/// Counts a death in a chunk; gives the error where the chunk has had enough of them.
-fn count_death(
-    job: &mut Active,
-    chunk: u64,
-    (worker, pid): (usize, u32),
-    death: Death,
-    note: &str,
-    lost: bool,
-) -> Option<JobError> {
-    let counts = job.deaths.entry(chunk).or_default();
-    let count = if death.is_kill() { &mut counts.1 } else { &mut counts.0 };
-    *count += 1;
-    let (own, kills) = *counts;
-    let fatal =
-        lost || job.on_death == OnDeath::Fail || own >= MAX_OWN_DEATHS || kills >= MAX_KILLS;
-    fatal.then(|| JobError::Died {
-        kernel: job.kernel.name(),
-        chunk,
-        worker,
-        pid,
-        death,
-        deaths: own + kills,
-        note: note.to_owned(),
-    })
-}
-
-/// In a job that keeps going, the chunk's own slot says how it ended; `false` in any other job.
-fn bury(job: &Active, chunk: u64, error: &JobError) -> bool {
-    let head = &job.desc.head;
-    let JobError::Died { death, deaths, note, .. } = error else { return false };
-    let results = job.segments.iter().find(|s| s.id() == head.results);
-    let (Some(results), true) = (results, head.flags & KEEP_GOING != 0) else { return false };
-    let (start, bytes) = (head.results_offset + chunk * head.result_bytes, head.result_bytes);
-    let smallest = (VERDICT_BYTES + VERDICT_TEXT_BYTES) as u64;
-    if bytes < smallest || start + bytes > results.len() as u64 {
-        return false;
-    }
-    let text = format!("{deaths} deaths of its worker, the last by {death}; {note}");
-    let mut len = text.len().min(VERDICT_TEXT_BYTES);
-    while !text.is_char_boundary(len) {
-        len -= 1;
-    }
-    let slot = results.base().wrapping_add(start as usize);
-    let to = slot.wrapping_add(bytes as usize - VERDICT_TEXT_BYTES);
-    // SAFETY: inside the slot, whose size was just checked; its claimer is dead and reaped, and
-    // nobody else may claim the chunk before its word is freed.
-    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), to, len) };
-    let verdict = VERDICT_DIED | (len as u64) << 8;
-    // SAFETY: as above.
-    unsafe { slot.cast::<u64>().write_unaligned(verdict) };
-    true
 }

@@ -4,6 +4,8 @@
 //! a chunk that is run again after a death writes to the same place. Pages of slots that stay empty
 //! cost memory all the same, which is what the bound is for.
 
+#![forbid(unsafe_code)]
+
 use std::marker::PhantomData;
 use std::sync::Arc;
 

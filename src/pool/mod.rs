@@ -19,6 +19,7 @@ mod notes;
 mod outcomes;
 mod output;
 mod pending;
+pub(crate) mod recover;
 mod results;
 mod running;
 mod scope;

@@ -4,6 +4,8 @@
 //! It holds the result slots of the job, and knows how to make the value out of them. Who holds
 //! one sees to it that what the job's arguments borrow outlives the job; nothing here does.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

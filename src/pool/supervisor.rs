@@ -3,6 +3,8 @@
 //! It is the only one that starts, kills and reaps workers: `PR_SET_PDEATHSIG` speaks of the
 //! thread that started a child, and a reaped death is the only one that may be recovered from.
 
+#![forbid(unsafe_code)]
+
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,7 @@
 //! [`ChunkRng`]: the random stream of one chunk, draw by draw or a whole slice at once.
 
+#![forbid(unsafe_code)]
+
 use std::convert::Infallible;
 
 use pinpool_kernels::Lanes;

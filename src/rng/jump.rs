@@ -8,6 +8,8 @@
 //!
 //! Pure arithmetic: this file knows nothing of seeds, jobs or chunks. `mod.rs` calls it.
 
+#![forbid(unsafe_code)]
+
 /// A polynomial over GF(2) of degree below 256: coefficient k is bit k % 64 of word k / 64.
 pub(super) type Poly = [u64; 4];
 

@@ -10,6 +10,8 @@
 //! [`ChunkRng`] when a kernel asks for one, through the worker's [`ChunkCursor`], and owns the
 //! worker's [`WorkerRng`].
 
+#![forbid(unsafe_code)]
+
 mod chunk;
 mod jump;
 mod worker;

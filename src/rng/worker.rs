@@ -1,5 +1,7 @@
 //! [`WorkerRng`]: the stream of a worker, which goes on from call to call.
 
+#![forbid(unsafe_code)]
+
 use std::convert::Infallible;
 
 use rand_xoshiro::Xoshiro256PlusPlus;

@@ -2,6 +2,8 @@
 //!
 //! x = n/8 + r: a table of eight entries in two doubles and a polynomial of degree 7 in r.
 
+#![forbid(unsafe_code)]
+
 use super::sincos::canonical;
 use super::tables::{EXP2_HIGH, EXP2_LOW, EXP2_POLY};
 use crate::simd::Simd;

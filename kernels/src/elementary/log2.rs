@@ -4,6 +4,8 @@
 //! the first terms of the series in two doubles. Around x = 1 the factor is 1 and e is 0, so that
 //! the result keeps its relative error there: about 2^-66.
 
+#![forbid(unsafe_code)]
+
 use super::sincos::Two;
 use super::tables::{
     INV_LN2_HIGH, INV_LN2_LOW, LOG2_FACTOR, LOG2_HIGH, LOG2_LOW, LOG2_OFFSET, LOG2_POLY,

@@ -1,5 +1,7 @@
 //! x^y: log2 |x| in two doubles, times y, then 2^; special cases lane by lane.
 
+#![forbid(unsafe_code)]
+
 use super::exp2::exp2;
 use super::log2::log2_positive;
 use crate::simd::{LANES, SIGN, Simd};

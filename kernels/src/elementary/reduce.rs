@@ -8,6 +8,8 @@
 //! [`reduce_shifted`] reduces x + π/4 instead, without rounding that sum: sin x + cos x is
 //! √2·sin(x + π/4). Called by sincos.rs and trig_power.
 
+#![forbid(unsafe_code)]
+
 use super::tables::{
     HALF_PI_1, HALF_PI_2, HALF_PI_3, QUARTER_PI_1, QUARTER_PI_2, QUARTER_PI_3, TWO_OVER_PI,
 };

@@ -4,6 +4,8 @@
 //! k_cos.c describe the idea), so that all rounding errors but the last are small beside the
 //! result: about 0.53 ULP in all.
 
+#![forbid(unsafe_code)]
+
 use super::reduce::{Reduced, patch, reduce};
 use super::tables::{COS_POLY, SIN_POLY};
 use crate::simd::{SIGN, Simd};

@@ -1,4 +1,6 @@
 //! Constants of the elementary functions. Made by kernels/tables/generate.py; do not edit.
+
+#![forbid(unsafe_code)]
 #![allow(
     clippy::excessive_precision,
     clippy::unreadable_literal,

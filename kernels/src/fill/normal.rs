@@ -2,6 +2,8 @@
 //!
 //! The middle 85 % is a rational function of the draw alone. The tails need a logarithm and a
 //! root; the part beyond e^-25, two draws in 10^11, is done lane by lane.
+
+#![forbid(unsafe_code)]
 #![allow(clippy::excessive_precision, reason = "the digits of the publication")]
 
 use super::{TWO_M53, Transform};

@@ -1,5 +1,7 @@
 //! Uniform numbers in a range, integers without bias and floats.
 
+#![forbid(unsafe_code)]
+
 use super::{Transform, unit};
 use crate::simd::{LANES, Simd};
 

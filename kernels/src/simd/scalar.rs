@@ -1,6 +1,8 @@
 //! The eight lanes as an array: runs everywhere, and is what every other instruction set is
 //! compared with. On a CPU without FMA `mul_add` is a call of a slow function; the bits stay.
 
+#![forbid(unsafe_code)]
+
 use super::{LANES, Op, Simd};
 
 #[derive(Debug, Clone, Copy)]

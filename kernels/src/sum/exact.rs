@@ -4,6 +4,8 @@
 //! 32 bits held in 64, so that 2^31 additions fit before carries must be passed on. An addition
 //! touches three limbs.
 
+#![forbid(unsafe_code)]
+
 use super::Float;
 
 /// Bit 0 of limb 0 has the weight of the smallest subnormal, 2^-1074.

@@ -6,6 +6,8 @@
 //! the permutation from L1): a look-up is one instruction of AVX-512, on other ports than
 //! multiplication.
 
+#![forbid(unsafe_code)]
+
 use super::table::{CENTRE, COEFFICIENT, INDEX_CURVE, INDEX_SLOPE};
 use crate::simd::{LANES, Simd};
 

@@ -1,4 +1,6 @@
 //! The piecewise polynomial of one round of `trig_power` on [0, 1.5]. Made by kernels/tables/generate.py; do not edit.
+
+#![forbid(unsafe_code)]
 #![allow(
     clippy::excessive_precision,
     clippy::unreadable_literal,

@@ -2,6 +2,8 @@
 //!
 //! Elements in [0, 1.5] have the value of `near` here too, whatever their neighbours.
 
+#![forbid(unsafe_code)]
+
 use super::near::{self, ABREAST};
 use crate::elementary::exp2::exp2;
 use crate::elementary::log2::log2_two;

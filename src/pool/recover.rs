@@ -1,0 +1,209 @@
+//! Recovery after a reaped death: R1 to R5 of `control.md`, by the supervisor alone.
+//!
+//! It trusts nothing that a dead worker may have written, but the one word and the four numbers
+//! that say what it was at; extents and limits follow from the parent's own copy of the job.
+
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, compiler_fence};
+
+use super::jobs::{Active, Jobs, OnDeath, words_of};
+use crate::args::chunk_bytes;
+use crate::config::{MAX_JOBS, MAX_KILLS, MAX_OWN_DEATHS};
+use crate::entry::{VERDICT_BYTES, VERDICT_DIED, VERDICT_TEXT_BYTES};
+use crate::error::{Death, JobError};
+use crate::layout::{ArgKind, JobDesc, KEEP_GOING};
+use crate::mutant::{self, Mutant};
+use crate::protocol::{self, Owner, State, Word};
+use crate::segment::Segment;
+
+/// What recovery did for one death.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// The chunk that the worker had claimed, of which job's kernel.
+    pub(crate) chunk: Option<u64>,
+}
+
+impl Jobs {
+    /// R1 to R5: continues from what a dead and reaped worker left.
+    pub(crate) fn recover(&self, owner: Owner, pid: u32, death: Death, note: &str) -> Recovered {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let mut recovered = Recovered::default();
+        let worker = owner.worker as usize;
+        let current = &self.control.worker(worker).current;
+        // R1: read once, then checked against what the parent itself knows.
+        let at = (current.epoch.load(Ordering::Acquire), current.chunk.load(Ordering::Relaxed));
+        let armed = current.armed.load(Ordering::Acquire) != 0;
+        let journal_id = current.journal.load(Ordering::Relaxed);
+        let journals = inner.journals.iter().chain(&inner.old_journals);
+        let journal = journals.into_iter().find(|j| j.id() == journal_id).cloned();
+        let mut lost = false;
+        if mutant::on(Mutant::DisarmBeforeRestore) {
+            current.armed.store(0, Ordering::Release);
+        }
+        for slot in 0..MAX_JOBS {
+            let Some(job) = inner.active[slot].as_ref() else { continue };
+            let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
+            // R2: only if the word says that it was this incarnation's.
+            let mine = words
+                .get(at.1 as usize)
+                .is_some_and(|w| protocol::is_claim_of(w, owner, job.epoch));
+            if mutant::on(Mutant::FreeBeforeRestore) && mine {
+                protocol::reclaim(&words[at.1 as usize], owner, job.epoch, State::Free);
+            }
+            let unchecked = mutant::on(Mutant::RestoreUnchecked)
+                || mutant::on(Mutant::FreeBeforeDisarmUnchecked);
+            if mutant::on(Mutant::NoRestore) {
+                continue;
+            }
+            if armed && at.0 == job.epoch && (mine || unchecked) {
+                let old = journal.as_deref();
+                lost = !old.is_some_and(|j| restore(&job.desc, &job.segments, at.1, j));
+                compiler_fence(Ordering::SeqCst);
+            }
+        }
+        // R3
+        if mutant::on(Mutant::FreeBeforeDisarmUnchecked) {
+            for job in inner.active.iter().flatten() {
+                let words = words_of(&self.control, job.words.as_ref(), 0, job.desc.head.chunks);
+                protocol::reclaim(&words[at.1 as usize], owner, job.epoch, State::Free);
+            }
+        }
+        current.armed.store(0, Ordering::Release);
+        compiler_fence(Ordering::SeqCst);
+        for slot in 0..MAX_JOBS {
+            let Some(job) = inner.active[slot].as_mut() else { continue };
+            let chunks = job.desc.head.chunks;
+            let segment = job.words.clone();
+            let words = words_of(&self.control, segment.as_ref(), slot, chunks);
+            for (chunk, word) in words.iter().enumerate() {
+                let chunk = chunk as u64;
+                if !protocol::is_claim_of(word, owner, job.epoch) {
+                    continue;
+                }
+                recovered.chunk = Some(chunk);
+                let note =
+                    if lost { "and its journal is damaged: the chunk is lost" } else { note };
+                // A job that is over but for this chunk: killed because of that, or by chance.
+                let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
+                let fatal = match lost || !stopped {
+                    true => count_death(job, chunk, (worker, pid), death, note, lost),
+                    false => None,
+                };
+                let to = if fatal.is_some() { State::Failed } else { State::Free };
+                if let Some(error) = fatal
+                    && !bury(job, chunk, &error)
+                {
+                    if job.died.as_ref().is_none_or(|(c, _)| chunk < *c) {
+                        job.died = Some((chunk, error));
+                    }
+                    self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
+                }
+                // R4
+                protocol::reclaim(word, owner, job.epoch, to);
+            }
+            // R5: the hints follow from the words again.
+            let tally = self.control.tally(slot, worker);
+            if tally.epoch.load(Ordering::Acquire) == job.epoch {
+                let over = words
+                    .iter()
+                    .map(|w| Word(w.load(Ordering::Acquire)))
+                    .filter(|w| w.is_over_in(job.epoch) && w.worker() == owner.worker)
+                    .count();
+                tally.over.store(over as u64, Ordering::SeqCst);
+            }
+            self.control.job(slot).rescan.fetch_add(1, Ordering::SeqCst);
+            self.check_over(slot, job);
+        }
+        let park = &self.control.worker(worker).park;
+        let bit = 1u64 << (worker % 64);
+        self.control.header().sleepers.bits[worker / 64].fetch_and(!bit, Ordering::SeqCst);
+        park.state.store(crate::layout::BUSY, Ordering::SeqCst);
+        // A worker that went because it had run its `max_chunks_per_worker` is no death.
+        if death != Death::Exit(0) || recovered.chunk.is_some() {
+            self.deaths.fetch_add(1, Ordering::Relaxed);
+        }
+        self.control.announce(usize::MAX);
+        recovered
+    }
+}
+
+/// Copies the old bytes of `chunk` back, over extents that follow from the parent's own copy of
+/// the job alone; `false`: it cannot be.
+#[must_use]
+fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segment) -> bool {
+    let mut at = 0;
+    for arg in &desc.args[..desc.head.args as usize] {
+        if arg.kind != ArgKind::Update as u64 {
+            continue;
+        }
+        let bytes = chunk_bytes(arg, chunk);
+        let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else {
+            return false;
+        };
+        if bytes.end > segment.len() || at + bytes.len() > journal.len() {
+            return false;
+        }
+        let from = journal.base().wrapping_add(at);
+        let to = segment.base().wrapping_add(bytes.start);
+        // SAFETY: both ranges were just checked against their mappings; the claimer is dead and
+        // reaped, and nobody else may claim the chunk before its word is freed.
+        unsafe { ptr::copy_nonoverlapping(from.cast_const(), to, bytes.len()) };
+        at += bytes.len();
+    }
+    true
+}
+
+/// Counts a death in a chunk; gives the error where the chunk has had enough of them.
+fn count_death(
+    job: &mut Active,
+    chunk: u64,
+    (worker, pid): (usize, u32),
+    death: Death,
+    note: &str,
+    lost: bool,
+) -> Option<JobError> {
+    let counts = job.deaths.entry(chunk).or_default();
+    let count = if death.is_kill() { &mut counts.1 } else { &mut counts.0 };
+    *count += 1;
+    let (own, kills) = *counts;
+    let fatal =
+        lost || job.on_death == OnDeath::Fail || own >= MAX_OWN_DEATHS || kills >= MAX_KILLS;
+    fatal.then(|| JobError::Died {
+        kernel: job.kernel.name(),
+        chunk,
+        worker,
+        pid,
+        death,
+        deaths: own + kills,
+        note: note.to_owned(),
+    })
+}
+
+/// In a job that keeps going, the chunk's own slot says how it ended; `false` in any other job.
+fn bury(job: &Active, chunk: u64, error: &JobError) -> bool {
+    let head = &job.desc.head;
+    let JobError::Died { death, deaths, note, .. } = error else { return false };
+    let results = job.segments.iter().find(|s| s.id() == head.results);
+    let (Some(results), true) = (results, head.flags & KEEP_GOING != 0) else { return false };
+    let (start, bytes) = (head.results_offset + chunk * head.result_bytes, head.result_bytes);
+    let smallest = (VERDICT_BYTES + VERDICT_TEXT_BYTES) as u64;
+    if bytes < smallest || start + bytes > results.len() as u64 {
+        return false;
+    }
+    let text = format!("{deaths} deaths of its worker, the last by {death}; {note}");
+    let mut len = text.len().min(VERDICT_TEXT_BYTES);
+    while !text.is_char_boundary(len) {
+        len -= 1;
+    }
+    let slot = results.base().wrapping_add(start as usize);
+    let to = slot.wrapping_add(bytes as usize - VERDICT_TEXT_BYTES);
+    // SAFETY: inside the slot, whose size was just checked; its claimer is dead and reaped, and
+    // nobody else may claim the chunk before its word is freed.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), to, len) };
+    let verdict = VERDICT_DIED | (len as u64) << 8;
+    // SAFETY: as above.
+    unsafe { slot.cast::<u64>().write_unaligned(verdict) };
+    true
+}

@@ -1,0 +1,167 @@
+//! A job as a worker knows it: description, mappings, undo copies, and where it is in the chunks.
+
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytemuck::Zeroable;
+
+use super::SegmentSource;
+use crate::args::chunk_bytes;
+use crate::config::{INLINE_WORDS, MAX_ARGS};
+use crate::control::Control;
+use crate::cursor::Cursor;
+use crate::entry::KernelEntry;
+use crate::layout::{ArgDesc, ArgKind, JobDesc};
+use crate::segment::Segment;
+
+/// A job as this worker knows it: description, mappings, and where it is in the chunks.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) slot: usize,
+    pub(super) epoch: u64,
+    pub(super) desc: JobDesc,
+    pub(super) entry: Option<&'static KernelEntry>,
+    pub(super) bases: [*mut u8; MAX_ARGS],
+    pub(super) words: *const AtomicU64,
+    pub(super) results: *mut u8,
+    pub(super) journal: u64,
+    pub(super) journal_base: *mut u8,
+    /// Keeps the mappings above alive.
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) cursor: Cursor,
+    /// The job's `rescan` from before the cursor's first look: it differs once recovery has freed
+    /// a chunk that this cursor may have passed.
+    pub(super) rescan: u64,
+    /// The cursor found nothing more to claim.
+    pub(super) exhausted: bool,
+}
+
+// SAFETY: the pointers lead into mappings that `segments` keeps alive and that belong to the
+// process, not to a thread; a task is used by the one thread that has its worker.
+unsafe impl Send for Task {}
+
+impl Task {
+    pub(super) fn new(slot: usize) -> Box<Task> {
+        Box::new(Task {
+            slot,
+            epoch: 0,
+            desc: JobDesc::zeroed(),
+            entry: None,
+            bases: [ptr::null_mut(); MAX_ARGS],
+            words: ptr::null(),
+            results: ptr::null_mut(),
+            journal: 0,
+            journal_base: ptr::null_mut(),
+            segments: Vec::new(),
+            cursor: Cursor::default(),
+            rescan: 0,
+            exhausted: false,
+        })
+    }
+
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        let len = self.desc.head.chunks as usize;
+        // SAFETY: `attach` checked that so many words lie there, in the control block or in a
+        // segment that `self.segments` keeps mapped; they are only ever used as atomics.
+        unsafe { std::slice::from_raw_parts(self.words, len) }
+    }
+
+    /// Arguments of the job that are changed in place.
+    pub(super) fn updates(&self) -> impl Iterator<Item = (&ArgDesc, *mut u8)> {
+        let args = &self.desc.args[..self.desc.head.args as usize];
+        args.iter().zip(self.bases).filter(|(arg, _)| arg.kind == ArgKind::Update as u64)
+    }
+
+    /// Maps what the job speaks of and checks that it lies inside; the text says what is wrong.
+    pub(super) fn attach<S: SegmentSource>(
+        &mut self,
+        control: &Control,
+        source: &mut S,
+        journal: u64,
+    ) -> Result<(), String> {
+        let head = self.desc.head;
+        self.segments.clear();
+        self.bases = [ptr::null_mut(); MAX_ARGS];
+        // The words first: what goes wrong after them can be told to a job that others are in.
+        self.words = ptr::null();
+        self.words = if head.words == 0 {
+            if head.chunks > INLINE_WORDS as u64 {
+                return Err("the job's chunk words do not fit its slot".into());
+            }
+            control.inline_words(self.slot).as_ptr()
+        } else {
+            self.map(source, head.words, head.chunks.checked_mul(8))?.cast_const().cast()
+        };
+        self.entry = KernelEntry::at(head.entry);
+        if self.entry.is_none() {
+            return Err("the job names a place in the executable where no kernel is".into());
+        }
+        for i in 0..head.args as usize {
+            let arg = self.desc.args[i];
+            if arg.segment != 0 {
+                let end = arg
+                    .rows
+                    .checked_mul(arg.row_bytes)
+                    .and_then(|bytes| bytes.checked_add(arg.offset));
+                self.bases[i] = self.map(source, arg.segment, end)?;
+            }
+        }
+        self.results = if head.results == 0 {
+            control.inline_result(self.slot)
+        } else {
+            let end = head
+                .chunks
+                .checked_mul(head.result_bytes)
+                .and_then(|bytes| bytes.checked_add(head.results_offset));
+            self.map(source, head.results, end)?.wrapping_add(head.results_offset as usize)
+        };
+        self.journal = 0;
+        if head.journal_bytes != 0 {
+            self.journal_base = self.map(source, journal, Some(head.journal_bytes))?;
+            self.journal = journal;
+        }
+        Ok(())
+    }
+
+    pub(super) fn map<S: SegmentSource>(
+        &mut self,
+        source: &mut S,
+        id: u64,
+        end: Option<u64>,
+    ) -> Result<*mut u8, String> {
+        let segment = source.segment(id).ok_or_else(|| format!("segment {id} did not arrive"))?;
+        if end.is_none_or(|end| end > segment.len() as u64) {
+            return Err(format!("segment {id} is shorter than the job says"));
+        }
+        let base = segment.base();
+        self.segments.push(segment);
+        Ok(base)
+    }
+
+    /// W2: keeps the old bytes of `chunk`.
+    pub(super) fn save(&self, chunk: u64) {
+        let mut at = self.journal_base;
+        for (arg, base) in self.updates() {
+            let bytes = chunk_bytes(arg, chunk);
+            let from = base.wrapping_add(bytes.start);
+            // SAFETY: the chunk lies inside the argument's segment and its bytes fit into the
+            // journal, both checked by `attach`; a journal overlaps no array; the chunk is
+            // claimed by this worker, so nobody else writes either.
+            unsafe { ptr::copy_nonoverlapping(from.cast_const(), at, bytes.len()) };
+            at = at.wrapping_add(bytes.len());
+        }
+    }
+
+    /// Puts the old bytes of `chunk` back.
+    pub(super) fn restore(&self, chunk: u64) {
+        let mut at = self.journal_base.cast_const();
+        for (arg, base) in self.updates() {
+            let bytes = chunk_bytes(arg, chunk);
+            let to = base.wrapping_add(bytes.start);
+            // SAFETY: as in `save`, the other way round.
+            unsafe { ptr::copy_nonoverlapping(at, to, bytes.len()) };
+            at = at.wrapping_add(bytes.len());
+        }
+    }
+}

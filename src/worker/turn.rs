@@ -1,0 +1,191 @@
+//! One job's turn at a worker: the loop over its chunks, and W1 to W6 for each.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
+
+use super::is_over;
+use super::task::Task;
+use crate::control::{Control, store_text};
+use crate::ctx::Ctx;
+use crate::cursor::Cursor;
+use crate::entry::{Call, Outcome};
+use crate::layout::{Current, Dispatch, JobLine, KEEP_GOING, PANIC, RETURNED, Tally};
+use crate::mutant::{self, Mutant};
+use crate::protocol::{self, Owner, State};
+use crate::trace::{EventKind, Recorder};
+
+/// How an attempt at one chunk ended.
+enum Attempt {
+    Ran,
+    Taken,
+    Stopped,
+}
+
+/// One turn of one job: what the loop over its chunks needs at hand.
+pub(super) struct Turn<'a> {
+    pub(super) control: &'a Control,
+    pub(super) dispatch: &'a Dispatch,
+    pub(super) line: &'a JobLine,
+    pub(super) current: &'a Current,
+    pub(super) tally: &'a Tally,
+    pub(super) words: &'a [AtomicU64],
+    pub(super) task: &'a Task,
+    pub(super) owner: Owner,
+    pub(super) index: usize,
+    pub(super) left: &'a Cell<u64>,
+    pub(super) trace: &'a Recorder,
+}
+
+impl Turn<'_> {
+    /// Runs chunks while there are any, one only where other jobs wait for their turn; says
+    /// whether any ran, and whether nothing is left for this worker.
+    pub(super) fn run(&self, cursor: &mut Cursor, ctx: &mut Ctx) -> (bool, bool) {
+        let alone = 1u64 << self.task.slot;
+        let mut ran = false;
+        let mut looked = self.trace.start();
+        // Before any claim: what recovery needs to know beside the chunk.
+        self.current.epoch.store(self.task.epoch, Ordering::Relaxed);
+        self.current.slot.store(self.task.slot as u64, Ordering::Relaxed);
+        self.current.journal.store(self.task.journal, Ordering::Relaxed);
+        while let Some(chunk) =
+            cursor.find(self.control, self.task.slot, self.task.epoch, self.words)
+        {
+            if ran && self.dispatch.live.load(Ordering::Relaxed) != alone
+                || self.dispatch.shutdown.load(Ordering::Relaxed) != 0
+                || self.left.get() == 0
+            {
+                return (ran, false);
+            }
+            self.trace.end_search(looked, chunk, || cursor.owns(chunk));
+            match self.attempt(cursor, ctx, chunk) {
+                Attempt::Ran => {
+                    ran = true;
+                    self.left.set(self.left.get() - 1);
+                }
+                Attempt::Taken => {}
+                Attempt::Stopped => break,
+            }
+            looked = self.trace.start();
+        }
+        (ran, true)
+    }
+
+    /// W1 to W6 for one chunk.
+    fn attempt(&self, cursor: &mut Cursor, ctx: &mut Ctx, chunk: u64) -> Attempt {
+        let (task, epoch, owner) = (self.task, self.task.epoch, self.owner);
+        self.current.chunk.store(chunk, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        let word = &self.words[chunk as usize];
+        let Some(previous) = protocol::claim(word, owner, epoch) else {
+            return Attempt::Taken;
+        };
+        if self.line.live.load(Ordering::SeqCst) != epoch
+            || self.line.stop.load(Ordering::SeqCst) == epoch
+        {
+            protocol::give_back(word, owner, epoch, previous);
+            return Attempt::Stopped;
+        }
+        cursor.claimed(self.control, task.slot, epoch, chunk, self.tally);
+        let journaled = task.journal != 0 && !mutant::on(Mutant::NoJournal);
+        if journaled {
+            if mutant::on(Mutant::ArmBeforeSave) {
+                self.current.armed.store(1, Ordering::Release);
+            }
+            let began = self.trace.start();
+            task.save(chunk);
+            self.trace.end(EventKind::Journal, began, chunk);
+            compiler_fence(Ordering::SeqCst);
+            self.current.armed.store(1, Ordering::Release);
+            compiler_fence(Ordering::SeqCst);
+        }
+        ctx.enter(task.desc.head.stream, chunk, task.desc.head.chunks);
+        if mutant::on(Mutant::DoneBeforeData) {
+            protocol::publish(word, owner, epoch, State::Done);
+        }
+        let began = self.trace.start();
+        let outcome = run_kernel(task, chunk, ctx);
+        compiler_fence(Ordering::SeqCst);
+        self.trace.end_chunk(began, chunk, || cursor.owns(chunk));
+        match outcome {
+            Outcome::Done => {
+                if mutant::on(Mutant::DisarmBeforeDone) {
+                    self.current.armed.store(0, Ordering::Release);
+                }
+                protocol::publish(word, owner, epoch, State::Done);
+                compiler_fence(Ordering::SeqCst);
+                if journaled && !mutant::on(Mutant::NeverDisarm) {
+                    self.current.armed.store(0, Ordering::Release);
+                    // What the next chunk writes into `current` must not come before it.
+                    compiler_fence(Ordering::SeqCst);
+                }
+            }
+            Outcome::Returned(text) => self.fail(chunk, RETURNED, &text),
+            Outcome::Panicked(text) => self.fail(chunk, PANIC, &text),
+        }
+        // One writer: plain stores serve.
+        let finished = &self.current.finished;
+        finished.store(finished.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        cursor.over(self.tally);
+        self.control.tell_watchers(self.line);
+        Attempt::Ran
+    }
+
+    /// A chunk whose kernel failed: restore, disarm, say so, and only then give the word up.
+    #[cold]
+    fn fail(&self, chunk: u64, kind: u64, text: &str) {
+        let task = self.task;
+        if task.journal != 0 {
+            task.restore(chunk);
+            compiler_fence(Ordering::SeqCst);
+            self.current.armed.store(0, Ordering::Release);
+            compiler_fence(Ordering::SeqCst);
+        }
+        report(self.control, self.index, (task.slot, task.epoch), chunk, kind, text);
+        if task.desc.head.flags & KEEP_GOING == 0 {
+            self.line.stop.fetch_max(task.epoch, Ordering::SeqCst);
+        }
+        protocol::publish(&self.words[chunk as usize], self.owner, task.epoch, State::Failed);
+    }
+
+    /// Nothing is free for this worker: the one that sees the job at its end says so.
+    pub(super) fn leave(&self) {
+        fence(Ordering::SeqCst);
+        if is_over(self.control, self.task.slot, self.task.epoch, self.words) {
+            self.control.complete(self.task.slot, self.task.epoch);
+        }
+    }
+}
+
+/// Keeps a worker's failure at the lowest chunk of the job (slot, epoch).
+pub(super) fn report(
+    control: &Control,
+    worker: usize,
+    (slot, epoch): (usize, u64),
+    chunk: u64,
+    kind: u64,
+    text: &str,
+) {
+    let record = control.error(slot, worker);
+    let known = record.epoch.load(Ordering::Relaxed) == epoch;
+    if known && record.chunk.load(Ordering::Relaxed) <= chunk {
+        return;
+    }
+    record.epoch.store(0, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    let len = store_text(&record.text, text);
+    record.chunk.store(chunk, Ordering::Relaxed);
+    record.kind_len.store(kind << 32 | len, Ordering::Relaxed);
+    record.epoch.store(epoch, Ordering::Release);
+}
+
+/// W4.
+fn run_kernel(task: &Task, chunk: u64, ctx: &mut Ctx) -> Outcome {
+    let Some(entry) = task.entry else {
+        return Outcome::Returned("the job has no kernel".into());
+    };
+    let slot = task.results.wrapping_add((chunk * task.desc.head.result_bytes) as usize);
+    let mut call = Call { desc: &task.desc, bases: &task.bases, chunk, result: slot, ctx };
+    // SAFETY: `attach` found the entry that the job names, mapped the segments that it describes,
+    // and checked that arguments and result slots lie inside; the chunk is claimed.
+    unsafe { entry.run(&mut call) }
+}
