@@ -114,7 +114,9 @@ fn a_reader_that_goes_away_ends_it_silently() {
         .unwrap();
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().unwrap();
-    let _ = stdin.write_all(b"1\n2\n3\n");
+    // Much, and in the end an error here: a child that another test is starting at this moment
+    // holds the reading end too, until it executes its program.
+    let _ = stdin.write_all(&b"1\n2\n3\n".repeat(200_000));
     drop(stdin);
     assert_eq!(program::wait(&mut child).code(), Some(128 + 13));
     let mut stderr = String::new();
