@@ -92,13 +92,13 @@ fn main() {
     row(
         "sum",
         [
-            sums(|c| kernels::sum(c)),
+            sums(kernels::sum),
             Box::new(move || {
                 total(
                     p.map(a.chunks(n), |c, _| kernels::sum(c.as_slice())).expect("sums").as_slice(),
                 )
             }),
-            rayon_sums(|c| kernels::sum(c)),
+            rayon_sums(kernels::sum),
         ],
     );
     row(

@@ -22,6 +22,10 @@ use crate::segment::Segment;
 /// An argument of a job, or a tuple of arguments.
 ///
 /// This trait is sealed: the kinds of argument are those of this module.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no argument of a job",
+    note = "a list goes in as `items(list)?`, an array as `x.chunks(n)`, one value as `Param(v)`"
+)]
 pub trait Args: sealed::Describe {
     /// What the kernel gets for one chunk.
     type Item<'w>;

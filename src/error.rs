@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_NDIM, MAX_PARAM_BYTES};
 use crate::placement::PlacementError;
+use crate::queue::{GetError, PutError};
 use crate::segment::{AttachError, CreateError};
 use crate::topology::TopologyError;
 
@@ -37,6 +38,12 @@ pub enum Error {
     /// A job came to a bad end.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// Nothing could be put into a queue.
+    #[error(transparent)]
+    Put(#[from] PutError),
+    /// Nothing could be taken out of a queue.
+    #[error(transparent)]
+    Get(#[from] GetError),
 }
 
 /// Why a pool could not be started.

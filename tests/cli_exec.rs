@@ -228,3 +228,19 @@ fn a_reader_that_goes_away_ends_the_rest() {
     drop(child.stdout.take());
     assert_eq!(wait(&mut child).code(), Some(141));
 }
+
+#[test]
+fn a_closed_standard_error_changes_no_exit_status() {
+    for (words, status) in
+        [(&["exec", "false"][..], 1), (&["run", "trig-power", "--input", "/no/such/file"][..], 1)]
+    {
+        let mut child = pinpool(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stderr.take());
+        assert_eq!(wait(&mut child).code(), Some(status), "{words:?}");
+    }
+}

@@ -44,7 +44,7 @@ pub(super) fn run(args: &ExecArgs) -> Result<Exit, Failure> {
     let plan = placement::plan(&Topology::current()?, &args.place.resolve()?)?;
     interrupt::listen()?;
     if !args.quiet {
-        plan.warnings.iter().for_each(|warning| eprintln!("pinpool: {warning}"));
+        plan.warnings.iter().for_each(|warning| say!("pinpool: {warning}"));
     }
     let crew = Crew {
         args,

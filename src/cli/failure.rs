@@ -54,7 +54,7 @@ impl Failure {
     pub(super) fn report(&self) -> Exit {
         let exit = self.exit();
         if exit != Exit::BROKEN_PIPE {
-            eprintln!("pinpool: {self}");
+            say!("pinpool: {self}");
         }
         exit
     }

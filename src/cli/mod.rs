@@ -3,6 +3,14 @@
 //! `args.rs` says which words there are, one file a subcommand does the work through the library's
 //! public interface, and this file joins them. It is a module of the program, not of the library.
 
+/// A line on standard error; one whose reader has gone is no reason to end otherwise than told.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr().lock(), $($text)*);
+    }};
+}
+
 mod args;
 mod compare;
 mod data;

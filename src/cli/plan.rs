@@ -100,7 +100,9 @@ impl Plan {
     /// Checks the words of a job and fills in the defaults, the tutorials' jobs.
     pub(super) fn of(args: &JobArgs) -> Result<Plan, UsageError> {
         let pi = args.kernel == KernelName::PrimePi;
-        refuse(args.number.is_some() && !pi, "a number behind the kernel", "prime-pi")?;
+        let one =
+            "a number behind the kernel (for one number: pinpool factor N; for many: --input)";
+        refuse(args.number.is_some() && !pi, one, "prime-pi")?;
         if matches!(args.kernel, KernelName::TrigPower | KernelName::PrimePi) {
             refuse(args.low.is_some(), "--low", WITH_RANGE)?;
             refuse(args.high.is_some(), "--high", WITH_RANGE)?;

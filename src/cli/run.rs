@@ -40,7 +40,7 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
         interrupt::remove_at_end(name);
     }
     if !args.quiet {
-        session.warnings().for_each(|warning| eprintln!("pinpool: {warning}"));
+        session.warnings().for_each(|warning| say!("pinpool: {warning}"));
     }
     session.fill(&progress)?;
     if let Some(path) = &args.save_input {
@@ -72,12 +72,15 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
         match listed.map_err(Failure::Stdout)? {
             Listed::No => write!(out, "{report}").map_err(Failure::Stdout)?,
             Listed::Yes if args.quiet => {}
-            Listed::Yes => eprint!("{report}"),
+            Listed::Yes => {
+                use std::io::Write as _;
+                let _ = write!(std::io::stderr().lock(), "{report}");
+            }
         }
     }
     out.flush().map_err(Failure::Stdout)?;
     if args.verify && !args.quiet {
-        eprintln!("verified: the serial run has the same bits");
+        say!("verified: the serial run has the same bits");
     }
     if args.keep {
         let keep = session.array.set_persist(true);

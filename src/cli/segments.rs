@@ -22,7 +22,7 @@ pub(super) fn run(action: SegmentsAction) -> Result<Exit, Failure> {
 fn list() -> Result<Exit, Failure> {
     let found = segments::list()?;
     if found.is_empty() {
-        eprintln!("no named segments of this user in /dev/shm");
+        say!("no named segments of this user in /dev/shm");
         return Ok(Exit::Done);
     }
     let mut table = Table::new();
@@ -51,13 +51,13 @@ fn gc() -> Result<Exit, Failure> {
     for name in &removed {
         writeln!(out, "removed {name}").map_err(Failure::Stdout)?;
     }
-    eprintln!(
+    say!(
         "{} removed ({}), {live} in use, {persistent} kept by their makers",
         removed.len(),
         Bytes(removed_bytes)
     );
     for name in &failed {
-        eprintln!("pinpool: {name} could not be judged or removed; it stays");
+        say!("pinpool: {name} could not be judged or removed; it stays");
     }
     Ok(if failed.is_empty() { Exit::Done } else { Exit::Failed })
 }

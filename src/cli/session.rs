@@ -177,7 +177,7 @@ pub(super) fn write_trace(path: &Path, timelines: &[(&str, &Timeline)]) -> Resul
     fs::write(path, chrome_trace(timelines)).map_err(failed)?;
     let dropped: u64 = timelines.iter().map(|(_, timeline)| timeline.dropped()).sum();
     if dropped > 0 {
-        eprintln!("pinpool: the trace lacks its {dropped} oldest events; give a larger --chunk");
+        say!("pinpool: the trace lacks its {dropped} oldest events; give a larger --chunk");
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
         with_job(&plans[index], Measure { point, repeat, record: &mut record })?;
     }
     if left > 0 && !args.quiet {
-        eprintln!("pinpool: the time was up before {left} measurements; --resume makes them");
+        say!("pinpool: the time was up before {left} measurements; --resume makes them");
     }
     let identical = same_bits(record.measurements());
     let summary = Summary::of(&points, record.measurements(), left);

@@ -83,7 +83,7 @@ impl<'a> Printer<'a> {
             bar.finish_and_clear();
         }
         if !self.quiet {
-            eprintln!("pinpool: {}", self.summary());
+            say!("pinpool: {}", self.summary());
         }
         Ok(self.tally.succeeded == self.commands.len())
     }
