@@ -97,7 +97,6 @@ pub(crate) struct Current {
     /// Written before the claim: which job and chunk the claim is for.
     pub(crate) epoch: AtomicU64,
     pub(crate) chunk: AtomicU64,
-    pub(crate) slot: AtomicU64,
     /// Segment of the journal that `armed` speaks of.
     pub(crate) journal: AtomicU64,
     /// 1: the journal holds the old bytes of (`epoch`, `chunk`), and the chunk may be half new.

@@ -17,19 +17,11 @@ use crate::mutant::{self, Mutant};
 use crate::protocol::{self, Owner, State, Word};
 use crate::segment::Segment;
 
-/// What recovery did for one death.
-#[derive(Debug, Default)]
-pub(crate) struct Recovered {
-    /// The chunk that the worker had claimed, of which job's kernel.
-    pub(crate) chunk: Option<u64>,
-}
-
 impl Jobs {
     /// R1 to R5: continues from what a dead and reaped worker left.
-    pub(crate) fn recover(&self, owner: Owner, pid: u32, death: Death, note: &str) -> Recovered {
+    pub(crate) fn recover(&self, owner: Owner, pid: u32, death: Death, note: &str) {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let mut recovered = Recovered::default();
         let worker = owner.worker as usize;
         let current = &self.control.worker(worker).current;
         // R1: read once, then checked against what the parent itself knows.
@@ -39,6 +31,7 @@ impl Jobs {
         let journals = inner.journals.iter().chain(&inner.old_journals);
         let journal = journals.into_iter().find(|j| j.id() == journal_id).cloned();
         let mut lost = false;
+        let mut interrupted = false;
         if mutant::on(Mutant::DisarmBeforeRestore) {
             current.armed.store(0, Ordering::Release);
         }
@@ -82,7 +75,7 @@ impl Jobs {
                 if !protocol::is_claim_of(word, owner, job.epoch) {
                     continue;
                 }
-                recovered.chunk = Some(chunk);
+                interrupted = true;
                 let note =
                     if lost { "and its journal is damaged: the chunk is lost" } else { note };
                 // A job that is over but for this chunk: killed because of that, or by chance.
@@ -121,11 +114,10 @@ impl Jobs {
         self.control.header().sleepers.bits[worker / 64].fetch_and(!bit, Ordering::SeqCst);
         park.state.store(crate::layout::BUSY, Ordering::SeqCst);
         // A worker that went because it had run its `max_chunks_per_worker` is no death.
-        if death != Death::Exit(0) || recovered.chunk.is_some() {
+        if death != Death::Exit(0) || interrupted {
             self.deaths.fetch_add(1, Ordering::Relaxed);
         }
         self.control.announce(usize::MAX);
-        recovered
     }
 }
 

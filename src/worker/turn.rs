@@ -45,7 +45,6 @@ impl Turn<'_> {
         let mut looked = self.trace.start();
         // Before any claim: what recovery needs to know beside the chunk.
         self.current.epoch.store(self.task.epoch, Ordering::Relaxed);
-        self.current.slot.store(self.task.slot as u64, Ordering::Relaxed);
         self.current.journal.store(self.task.journal, Ordering::Relaxed);
         while let Some(chunk) =
             cursor.find(self.control, self.task.slot, self.task.epoch, self.words)
