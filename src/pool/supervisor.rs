@@ -27,12 +27,13 @@ use crate::config::{
 };
 use crate::control::{Control, load_text};
 use crate::error::{Death, JobError, StartError};
+use crate::host::Program;
 use crate::mail;
 use crate::protocol::Owner;
 use crate::segment::Segment;
 use crate::sys::process;
 use crate::trace::{EventKind, Recorder};
-use crate::worker_process::{Marker, VARIABLE, starts_in_main};
+use crate::worker_process::{self, Marker, VARIABLE, starts_in_main};
 
 /// What parent and supervisor share.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub(crate) struct Watch {
     pub(crate) table: Arc<Table>,
     /// Where each worker runs; empty for anywhere.
     pub(crate) places: Vec<Vec<usize>>,
+    /// What they execute.
+    pub(crate) program: Program,
     /// Variables of the workers' environment beside the parent's.
     pub(crate) env: Vec<(OsString, OsString)>,
     /// What the workers are called.
@@ -64,6 +67,7 @@ impl Watch {
         jobs: Arc<Jobs>,
         table: Arc<Table>,
         places: Vec<Vec<usize>>,
+        program: Program,
         env: Vec<(OsString, OsString)>,
         name: String,
     ) -> std::io::Result<Watch> {
@@ -75,6 +79,7 @@ impl Watch {
             jobs,
             table,
             places,
+            program,
             env,
             name,
             failed: Mutex::new(None),
@@ -206,12 +211,15 @@ impl Loop {
             worker,
             incarnation: child.incarnation,
             parent: std::process::id(),
-            in_main: starts_in_main(),
+            in_main: starts_in_main() || self.watch.program.is_beside(),
             pus: self.watch.places[worker].clone(),
         };
+        let mut env = environment(&self.watch.env, &marker);
+        env.extend(self.watch.program.env());
         let start = process::Start {
+            program: self.watch.program.path(),
             arg0: format!("{} worker {worker}", self.watch.name),
-            env: environment(&self.watch.env, &marker),
+            env,
             keep: &[self.watch.segment.fd(), theirs.as_fd()],
             stdout: stdout.as_fd(),
             stderr: stderr.as_fd(),
@@ -294,7 +302,7 @@ impl Loop {
         if !(ready || patient) {
             let len = standing.text_len.swap(0, Ordering::AcqRel);
             let reason = match len {
-                0 => format!("it died by {death} before it was ready"),
+                0 => worker_process::start_failure(death),
                 _ => load_text(&standing.text, len),
             };
             if !self.watch.built.load(Ordering::SeqCst) {
