@@ -48,7 +48,8 @@ pub struct Arg {
     pub array: *const Array,
     /// What the job does with it.
     pub access: Access,
-    /// Rows of a chunk; 0: a default that follows from the shape (`pp_array_default_chunk`).
+    /// Rows of a chunk; 0: a default that follows from the shape of the first array that has chunks
+    /// (`pp_array_default_chunk`, 64 at least for a built-in kernel).
     pub chunk_rows: usize,
 }
 
@@ -140,6 +141,9 @@ impl<'a> Plan<'a> {
 
     /// Adds the arrays and the parameters. `least` is the shortest default chunk.
     fn describe(&self, into: &mut Description, least: usize) -> Result<(), Failure> {
+        // Of one array for all, since the elements of the others may be of another size.
+        let first = self.arrays.iter().find(|(_, arg)| arg.access != PP_WHOLE);
+        let default = first.map_or(1, |(array, _)| array.default_chunk().max(least));
         for (i, (array, arg)) in self.arrays.iter().enumerate() {
             let kind = match arg.access {
                 PP_READ => ArgKind::Read,
@@ -157,7 +161,7 @@ impl<'a> Plan<'a> {
                 return Err(crate::ArgsError::ReadOnly.into());
             }
             let rows = match arg.chunk_rows {
-                0 => array.default_chunk().max(least),
+                0 => default,
                 rows => rows,
             };
             let (offset, item) = (array.data_offset(), array.dtype().item_bytes());
@@ -249,7 +253,7 @@ impl<'a> Plan<'a> {
                  {other_len}; give the second {rows} rows of {expected}"
             ));
         }
-        if chunk != other_chunk || (chunk == 0 && row_len != other_len) {
+        if chunk != other_chunk {
             return Err("its arrays have chunks of other lengths; give the same `chunk_rows`".into());
         }
         Ok(())

@@ -104,3 +104,5 @@ pub unsafe extern "C" fn pp_trig_power_sum(a: *const f64, n: usize, rounds: u32)
     })
 }
 
+#[cfg(test)]
+mod tests;

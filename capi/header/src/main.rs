@@ -38,7 +38,7 @@ const HEAD: &str = "\
  *
  * Made from src/capi by `cargo run --manifest-path capi/header/Cargo.toml`; not to be edited. */";
 
-const TAIL: &str = "\
+const MACROS: &str = "\
 /* A job with all defaults. */
 #define PP_JOB_INIT \\
   { sizeof(pp_job), NULL, 0, NULL, 0, 0, PP_STREAM_AUTO, 0.0, 0.0, false, NULL, NULL, 0.1 }";
@@ -50,7 +50,7 @@ fn header(root: &Path) -> String {
         cpp_compat: true,
         documentation_style: DocumentationStyle::C99,
         header: Some(HEAD.into()),
-        trailer: Some(TAIL.into()),
+        after_includes: Some(MACROS.into()),
         include_guard: Some("PINPOOL_H".into()),
         usize_is_size_t: true,
         no_includes: true,
