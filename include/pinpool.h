@@ -13,6 +13,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+/* A job with all defaults. */
+#define PP_JOB_INIT \
+  { sizeof(pp_job), NULL, 0, NULL, 0, 0, PP_STREAM_AUTO, 0.0, 0.0, false, NULL, NULL, 0.1 }
 
 // The version of this interface; `pp_abi_version()` gives the library's.
 //
@@ -108,7 +111,8 @@ typedef struct {
   const pp_array *array;
   // What the job does with it.
   pp_access access;
-  // Rows of a chunk; 0: a default that follows from the shape (`pp_array_default_chunk`).
+  // Rows of a chunk; 0: a default that follows from the shape of the first array that has chunks
+  // (`pp_array_default_chunk`, 64 at least for a built-in kernel).
   size_t chunk_rows;
 } pp_arg;
 
@@ -710,6 +714,16 @@ pp_status pp_start_builtin(const pp_pool *pool,
                            const pp_job *job,
                            pp_pending **out);
 
+// How many built-in kernels there are.
+size_t pp_builtin_count(void);
+
+// The name of a built-in kernel; null from `pp_builtin_count` on.
+const char *pp_builtin_name(size_t index);
+
+// What a built-in kernel takes and gives, in a line for people; null where there is none of that
+// name.
+const char *pp_builtin_signature(const char *name);
+
 // Waits for a job: `PP_OK` when it is over, whether well or badly, `PP_TIMED_OUT` where so many
 // seconds pass before; it goes on then, and one may wait again. Negative: no limit.
 pp_status pp_pending_wait(const pp_pending *pending, double seconds);
@@ -731,22 +745,8 @@ pp_status pp_pending_result(pp_pending *pending, pp_array **results);
 // Frees a job; null is fine. One that is not over is cancelled and waited for.
 void pp_pending_free(pp_pending *pending);
 
-// How many built-in kernels there are.
-size_t pp_builtin_count(void);
-
-// The name of a built-in kernel; null from `pp_builtin_count` on.
-const char *pp_builtin_name(size_t index);
-
-// What a built-in kernel takes and gives, in a line for people; null where there is none of that
-// name.
-const char *pp_builtin_signature(const char *name);
-
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
 
 #endif  /* PINPOOL_H */
-
-/* A job with all defaults. */
-#define PP_JOB_INIT \
-  { sizeof(pp_job), NULL, 0, NULL, 0, 0, PP_STREAM_AUTO, 0.0, 0.0, false, NULL, NULL, 0.1 }

@@ -19,11 +19,13 @@
 
 mod array;
 mod builtin;
+mod dtype;
 mod foreign;
 mod job;
 mod kernel;
 mod options;
 mod pending;
+mod plan;
 mod pointers;
 mod pool;
 mod status;
@@ -32,6 +34,7 @@ use std::ffi::c_char;
 
 pub use array::*;
 pub use builtin::*;
+pub use dtype::*;
 pub use foreign::*;
 pub use job::*;
 pub use kernel::*;

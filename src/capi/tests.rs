@@ -148,7 +148,11 @@ fn null_pointers_are_refused_by_name() {
     // SAFETY: null is what these functions look for.
     unsafe {
         failed(pp_pool_new(null(), null_mut()), PP_INVALID, "`out`");
-        failed(pp_options_set(null_mut(), c"seed".as_ptr(), c"1".as_ptr()), PP_INVALID, "`options`");
+        failed(
+            pp_options_set(null_mut(), c"seed".as_ptr(), c"1".as_ptr()),
+            PP_INVALID,
+            "`options`",
+        );
         failed(pp_array_zeros(PP_F64, 1, null(), &mut out), PP_INVALID, "`shape`");
         failed(pp_array_zeros(PP_F64, 1, one.as_ptr(), null_mut()), PP_INVALID, "`out`");
         failed(pp_array_copy(PP_F64, 1, one.as_ptr(), null(), &mut out), PP_INVALID, "`data`");
@@ -321,8 +325,7 @@ fn every_built_in_kernel_runs() {
         let params: [u64; 3] = [0, 1000, 100];
         let params_bytes = builtin.param_bytes;
         let chunks = if args.is_empty() { 10 } else { 0 };
-        let job =
-            Job { params: params.as_ptr().cast(), params_bytes, chunks, ..job(&args) };
+        let job = Job { params: params.as_ptr().cast(), params_bytes, chunks, ..job(&args) };
         let mut results = null_mut();
         // SAFETY: live handles; each is freed once.
         let status = unsafe { pp_builtin(pool, builtin.name.as_ptr(), &job, &mut results) };

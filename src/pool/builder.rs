@@ -292,7 +292,7 @@ impl PoolBuilder {
         let crew = match self.backend {
             Backend::Processes => {
                 self.start_processes(&control, segment, &jobs, table, &plan, program)?
-            },
+            }
             Backend::Threads => self.start_threads(&control, &table, &plan)?,
             Backend::Serial => {
                 let mut worker = Worker::new(control.clone(), 0, 0, Local(table));
@@ -365,9 +365,17 @@ impl PoolBuilder {
         let env = self.env.clone();
         let advice = "look at the limits of open files (ulimit -n) and threads (ulimit -u)";
         let name = self.name.clone().unwrap_or_else(|| "pinpool".into());
-        let watch =
-            Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, program, env, name)
-                .map_err(system("making an eventfd", advice))?;
+        let watch = Watch::new(
+            control.clone(),
+            segment,
+            Arc::clone(jobs),
+            table,
+            places,
+            program,
+            env,
+            name,
+        )
+        .map_err(system("making an eventfd", advice))?;
         let watch = Arc::new(watch);
         let output = Output::start().map_err(system("starting the output thread", advice))?;
         let supervisor = Supervisor::start(Arc::clone(&watch), output)

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
 
 /// Where the interface is declared, in the order of the header.
-const SOURCES: [&str; 9] =
-    ["status", "mod", "options", "pool", "array", "kernel", "foreign", "job", "pending"];
+const SOURCES: [&str; 11] = [
+    "status", "mod", "dtype", "options", "pool", "array", "kernel", "foreign", "job", "builtin",
+    "pending",
+];
 
 /// Rust's names, and C's.
 const NAMES: [(&str, &str); 15] = [
@@ -61,7 +63,7 @@ fn header(root: &Path) -> String {
     };
     config.export.rename = NAMES.iter().map(|(r, c)| ((*r).into(), (*c).into())).collect();
     let mut builder = Builder::new().with_config(config);
-    for name in SOURCES.iter().chain(&["builtin"]) {
+    for name in SOURCES {
         builder = builder.with_src(root.join("src/capi").join(name).with_extension("rs"));
     }
     let mut text = Vec::new();
