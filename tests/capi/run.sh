@@ -38,7 +38,9 @@ for how in shared static; do
     same_bits "$out/fortran-$how" $n
 done
 
-# The program on the page.
+# The programs on the pages.
+sed -n '/^```python$/,/^```$/{//!p}' docs/hosts.md > "$out/primes.py"
+[ "$(timeout 60 python3 "$out/primes.py" "$prefix/lib/libpinpool.so.1")" = 50847534 ]
 sed -n '/^```c$/,/^```$/{//!p}' docs/c.md > "$out/page.c"
 gcc -std=c11 "${flags[@]}" "$out/page.c" "${shared[@]}" -o "$out/page"
 timeout 60 "$out/page"
