@@ -3,7 +3,7 @@
 //! Every function here takes what C has (pointers, numbers, terminated strings), checks it, and
 //! calls what the rest of the crate offers in Rust; nothing else of the crate knows of it. A
 //! function that can fail gives a [`Status`] and keeps the text of the failure for its thread. No
-//! panic crosses: [`status::guarded`] is around each.
+//! panic crosses: `guarded` is around each.
 //!
 //! # Safety
 //! The contract of all of them: a pointer is null or points to what its type says, for as long as

@@ -322,8 +322,12 @@ mod tests {
     fn an_object_without_a_build_id_is_told_by_its_code() {
         let at = libc::getppid as *const () as usize;
         let without_note = |object: &Object| {
-            let mut bare = Object { notes: Vec::new(), name: object.name.clone(), ..*object };
-            bare.segments = object.segments.clone();
+            let bare = Object {
+                name: Vec::new(),
+                segments: object.segments.clone(),
+                notes: Vec::new(),
+                ..*object
+            };
             (bare.identity(), object.identity())
         };
         let find_it = || find(|o| o.holds_code(at).then(|| without_note(o))).unwrap();
