@@ -1,4 +1,8 @@
 //! What C may get wrong: every mistake is a status and a sentence, and no panic.
+#![allow(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "each call of the interface is unsafe, and a test makes several for the same reason"
+)]
 
 use std::ffi::{CStr, c_void};
 use std::ptr::{null, null_mut};
