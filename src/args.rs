@@ -59,18 +59,27 @@ pub struct Description {
 
 impl Description {
     pub(crate) fn of(args: &impl Args) -> Result<Description, ArgsError> {
-        let mut d = Description {
+        let mut description = Description::empty();
+        args.describe(&mut description)?;
+        Ok(description.complete())
+    }
+
+    /// One to which arguments are added, to be `complete`d then.
+    pub(crate) fn empty() -> Description {
+        Description {
             desc: Box::new(JobDesc::zeroed()),
             segments: Vec::new(),
             chunks: None,
             journal_bytes: 0,
             params: 0,
-        };
-        args.describe(&mut d)?;
-        d.desc.head.chunks = d.chunks.unwrap_or(1);
-        d.desc.head.journal_bytes = d.journal_bytes;
-        d.desc.head.param_bytes = d.params as u64;
-        Ok(d)
+        }
+    }
+
+    pub(crate) fn complete(mut self) -> Description {
+        self.desc.head.chunks = self.chunks.unwrap_or(1);
+        self.desc.head.journal_bytes = self.journal_bytes;
+        self.desc.head.param_bytes = self.params as u64;
+        self
     }
 
     pub(crate) fn next(&mut self) -> Result<&mut ArgDesc, ArgsError> {
@@ -105,11 +114,25 @@ impl Description {
         kind: ArgKind,
         chunk_rows: usize,
     ) -> Result<(), ArgsError> {
-        let shape = array.shape();
+        let (segment, offset) = (array.segment(), array.data_offset());
+        self.untyped(segment, offset, array.shape(), size_of::<T>(), kind, chunk_rows)
+    }
+
+    /// An array whose element type is not known to the compiler.
+    pub(crate) fn untyped(
+        &mut self,
+        segment: &Arc<Segment>,
+        data_offset: usize,
+        shape: &[usize],
+        item_bytes: usize,
+        kind: ArgKind,
+        chunk_rows: usize,
+    ) -> Result<(), ArgsError> {
         if shape.len() > MAX_NDIM {
             return Err(ArgsError::TooManyDimensions { ndim: shape.len() });
         }
-        let (rows, row_bytes) = (array.rows() as u64, (array.row_len() * size_of::<T>()) as u64);
+        let rows = shape.first().copied().unwrap_or(1) as u64;
+        let row_bytes = (shape.iter().skip(1).product::<usize>() * item_bytes) as u64;
         if kind != ArgKind::Whole {
             if chunk_rows == 0 {
                 return Err(ArgsError::ChunkZero);
@@ -121,17 +144,34 @@ impl Description {
         }
         let arg = self.next()?;
         arg.kind = kind as u64;
-        arg.segment = array.segment().id();
-        arg.offset = array.data_offset() as u64;
+        arg.segment = segment.id();
+        arg.offset = data_offset as u64;
         arg.rows = rows;
         arg.row_bytes = row_bytes;
         arg.chunk_rows = chunk_rows as u64;
-        arg.element_bytes = size_of::<T>() as u64;
+        arg.element_bytes = item_bytes as u64;
         arg.ndim = shape.len() as u64;
         for (to, &from) in arg.shape.iter_mut().zip(shape) {
             *to = from as u64;
         }
-        self.segments.push(Arc::clone(array.segment()));
+        self.segments.push(Arc::clone(segment));
+        Ok(())
+    }
+
+    /// Bytes for every chunk, as `Param` has them.
+    pub(crate) fn param(&mut self, value: &[u8]) -> Result<(), ArgsError> {
+        let (start, len) = (self.params, value.len());
+        let bytes = start.saturating_add(len);
+        if bytes > MAX_PARAM_BYTES {
+            return Err(ArgsError::ParamsTooLarge { bytes });
+        }
+        bytemuck::cast_slice_mut::<u64, u8>(&mut self.desc.params)[start..bytes]
+            .copy_from_slice(value);
+        self.params = bytes;
+        let arg = self.next()?;
+        arg.kind = ArgKind::Param as u64;
+        arg.offset = start as u64;
+        arg.rows = len as u64;
         Ok(())
     }
 }
@@ -461,19 +501,7 @@ impl<T: Pod, D: Dimension> Args for Whole<'_, T, D> {
 
 impl<P: Pod> sealed::Describe for Param<P> {
     fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
-        let (start, len) = (job.params, size_of::<P>());
-        let bytes = start + len;
-        if bytes > MAX_PARAM_BYTES {
-            return Err(ArgsError::ParamsTooLarge { bytes });
-        }
-        bytemuck::cast_slice_mut::<u64, u8>(&mut job.desc.params)[start..bytes]
-            .copy_from_slice(bytemuck::bytes_of(&self.0));
-        job.params = bytes;
-        let arg = job.next()?;
-        arg.kind = ArgKind::Param as u64;
-        arg.offset = start as u64;
-        arg.rows = len as u64;
-        Ok(())
+        job.param(bytemuck::bytes_of(&self.0))
     }
 }
 

@@ -17,12 +17,13 @@ use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
 use crate::entry::{Entry, ForEach, KernelEntry, Map, TryMap};
 use crate::error::{ArgsError, JobError, Result};
+use crate::segment::{CreateError, Segment};
 
 /// A job that is about to be run, with options of its own.
 #[derive(Debug)]
 #[must_use = "a job runs when `map`, `for_each` or `call` is called on it"]
 pub struct Job<'p> {
-    pool: &'p Pool,
+    pub(super) pool: &'p Pool,
     stream: Option<u64>,
     on_death: OnDeath,
     pub(super) flags: u64,
@@ -237,8 +238,11 @@ impl<'p> Job<'p> {
 
     /// Memory for results, of earlier jobs' where there is some.
     pub(super) fn slots<R: Pod>(&self, slots: usize) -> Result<SharedArray<R, Ix1>> {
-        let make = |bytes| self.pool.jobs.results.take(bytes);
-        Ok(SharedArray::<R, Ix1>::create(slots, make)?)
+        Ok(SharedArray::<R, Ix1>::create(slots, |bytes| self.take(bytes))?)
+    }
+
+    pub(super) fn take(&self, bytes: usize) -> Result<Arc<Segment>, CreateError> {
+        self.pool.jobs.results.take(bytes)
     }
 
     pub(super) fn publish(
@@ -248,13 +252,25 @@ impl<'p> Job<'p> {
         results: Option<Place>,
         result_bytes: usize,
     ) -> Result<Ticket> {
+        let offset =
+            entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
+        self.publish_at(args, entry, offset, results, result_bytes)
+    }
+
+    /// As `publish`, of an entry that `offset` speaks for in the workers.
+    pub(super) fn publish_at(
+        &self,
+        args: Description,
+        entry: &'static KernelEntry,
+        offset: i64,
+        results: Option<Place>,
+        result_bytes: usize,
+    ) -> Result<Ticket> {
         let pool = self.pool;
         pool.check_alive()?;
         if crate::panics::in_kernel() {
             return Err(JobError::InKernel.into());
         }
-        let offset =
-            entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
         let stream =
             self.stream.unwrap_or_else(|| pool.next_stream.fetch_add(1, Ordering::Relaxed));
         let limited = self.time_limit.or(self.chunk_timeout).is_some();

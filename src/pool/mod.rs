@@ -26,6 +26,8 @@ mod scope;
 mod stream;
 mod supervisor;
 pub(crate) mod table;
+#[cfg(feature = "capi")]
+pub(crate) mod untyped;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,6 +88,9 @@ pub struct Pool {
     seed: u64,
     next_stream: AtomicU64,
     forks: u64,
+    /// The workers are another program, which has not the host's own code.
+    #[cfg_attr(not(feature = "capi"), expect(dead_code, reason = "only kernels in C ask"))]
+    beside: bool,
 }
 
 /// Who runs the chunks.
@@ -323,6 +328,26 @@ impl Pool {
             while !self.jobs.is_over(ticket) && worker.pass() {}
         }
         self.jobs.wait(ticket, None);
+    }
+
+    /// Runs a job where it is started, if nobody else would run it beside the caller.
+    #[cfg(feature = "capi")]
+    fn drive_here<T>(&self, running: &Running<T>) {
+        if self.is_serial() {
+            running.wait(self);
+        }
+    }
+
+    /// This process was forked from the one that built the pool.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.is_fork()
+    }
+
+    /// The workers are another program, which has not the code of the host's own.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_beside(&self) -> bool {
+        self.beside
     }
 
     /// The caller itself runs the chunks.
