@@ -210,6 +210,8 @@ fn a_segment_that_one_stopped_worker_still_holds_is_not_collected() {
     assert_eq!(workers.len(), 3);
     for &pid in &workers {
         assert!(faults::signal_child(pid, parent.id(), Signal::STOP));
+        // On a busy machine another thread of it may run on for a while.
+        assert!(wait_until(20, || stat(pid).is_some_and(|s| s[0] == "T")));
     }
     let last = workers[0];
     parent.kill().expect("it lives");
