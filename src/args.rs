@@ -105,6 +105,10 @@ impl Description {
         kind: ArgKind,
         chunk_rows: usize,
     ) -> Result<(), ArgsError> {
+        if !array.segment().is_whole() {
+            let name = array.segment().label().into_owned();
+            return Err(ArgsError::Truncated { name });
+        }
         let shape = array.shape();
         if shape.len() > MAX_NDIM {
             return Err(ArgsError::TooManyDimensions { ndim: shape.len() });

@@ -145,6 +145,13 @@ impl Segment {
         mem::is_length_sealed(&self.fd)
     }
 
+    /// Whether the file under it is still as long as the mapping. A touch beyond its end is a
+    /// SIGBUS; only a file, or a name, that somebody truncated meanwhile can be shorter.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.kind, Kind::Nameless(_))
+            || mem::stat(&self.fd).is_ok_and(|stat| mem::file_len(&stat) >= self.len as u64)
+    }
+
     /// What to call it in a message.
     pub(crate) fn label(&self) -> Cow<'_, str> {
         match &self.kind {
