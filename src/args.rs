@@ -128,6 +128,10 @@ impl Description {
         kind: ArgKind,
         chunk_rows: usize,
     ) -> Result<(), ArgsError> {
+        if !segment.is_whole() {
+            let name = segment.label().into_owned();
+            return Err(ArgsError::Truncated { name });
+        }
         if shape.len() > MAX_NDIM {
             return Err(ArgsError::TooManyDimensions { ndim: shape.len() });
         }

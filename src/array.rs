@@ -47,6 +47,12 @@ pub struct SharedArray<T: Pod, D: Dimension> {
     element: PhantomData<T>,
 }
 
+impl<T: Pod, D: Dimension> Drop for SharedArray<T, D> {
+    fn drop(&mut self) {
+        self.segment.unname();
+    }
+}
+
 impl<T: Pod, D: Dimension> SharedArray<T, D> {
     /// Page-aligned data are aligned for every element.
     const ALIGNED: () = assert!(

@@ -211,6 +211,15 @@ pub enum ArgsError {
         /// All of them together, up to the one that was too much.
         bytes: usize,
     },
+    /// The file under an array is shorter than the array.
+    #[error(
+        "the file under {name} was truncated since the array was made or opened; \
+         make it again, and let no other program truncate it"
+    )]
+    Truncated {
+        /// The array's name or path.
+        name: String,
+    },
     /// An array that was opened read-only is to be changed.
     #[error("the array was opened read-only and cannot be changed; open it for writing")]
     ReadOnly,

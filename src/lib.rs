@@ -81,7 +81,7 @@ pub use npy::NpyError;
 pub use placement::Bind;
 pub use pool::{
     Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, Pool,
-    PoolBuilder, Progress, Scope, ScopedJob, Strings, Whereabouts,
+    PoolBuilder, Progress, Scope, ScopedJob, Stall, Strings, Whereabouts,
 };
 pub use process::{Process, ProcessBuilder, exit_status};
 pub use queue::{GetError, PutError, Queue, QueueView};

@@ -39,6 +39,7 @@ use ndarray::Ix1;
 pub use builder::{Backend, PoolBuilder};
 pub use job::Job;
 pub use jobs::OnDeath;
+pub use limits::Stall;
 pub use long::{Lists, Strings};
 pub use outcomes::{ChunkError, Outcomes};
 pub use pending::Pending;
