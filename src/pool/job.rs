@@ -279,9 +279,11 @@ impl<'p> Job<'p> {
 
     /// Memory for results, of earlier jobs' where there is some.
     pub(super) fn slots<R: Pod>(&self, slots: usize) -> Result<SharedArray<R, Ix1>> {
+        self.pool.check_alive()?;
         Ok(SharedArray::<R, Ix1>::create(slots, |bytes| self.take(bytes))?)
     }
 
+    /// Not asked in a fork of the host, which has no mapping of what is used again.
     pub(super) fn take(&self, bytes: usize) -> Result<Arc<Segment>, CreateError> {
         self.pool.jobs.results.take(bytes)
     }
