@@ -48,6 +48,7 @@ mod mail;
 mod memory;
 mod mutant;
 mod npy;
+mod pages;
 mod panics;
 pub mod placement;
 mod pool;
@@ -78,6 +79,7 @@ pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError, WorkerProgramError};
 pub use items::{Items, items};
 pub use npy::NpyError;
+pub use pages::{HugeSize, Numa, Pages, PagesError};
 pub use placement::Bind;
 pub use pool::{
     Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, Pool,

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pinpool::Backend;
 use pinpool::placement::Bind;
+use pinpool::{Backend, Pages};
 use pinpool_kernels::isa::Isa;
 
 use super::numbers;
@@ -212,6 +212,10 @@ pub(super) struct SweepArgs {
     /// Chunk lengths, such as 1k,32k [default: the one that `run` takes].
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = numbers::count, conflicts_with = "chunk")]
     pub(super) chunks: Vec<usize>,
+
+    /// Kinds of pages, such as base,thp: the array is made anew for each measurement.
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_value = "system")]
+    pub(super) pages: Vec<Pages>,
 
     /// Let there be more workers than places.
     #[arg(long)]

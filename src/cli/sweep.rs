@@ -1,4 +1,4 @@
-//! `pinpool sweep`: a kernel over workers × policies × chunk lengths, timed again and again.
+//! `pinpool sweep`: a kernel over workers × policies × page kinds × chunk lengths, timed again and again.
 //!
 //! All measurements are made in one random order, so that drift of the machine falls on every
 //! combination alike. Each has a pool and an array of its own, and a run before the timed one.
@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use pinpool::Backend;
 use pinpool::placement::{self, PlacementOptions};
 use pinpool::topology::Topology;
+use pinpool::{Backend, Pages};
 
 use super::args::SweepArgs;
 use super::exit::Exit;
@@ -35,6 +35,7 @@ struct Point {
     placement: PlacementOptions,
     workers: usize,
     bind: String,
+    pages: Pages,
     /// As it is asked for; `None` for the default.
     chunk: Option<usize>,
 }
@@ -94,9 +95,11 @@ fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> 
                 ..PlacementOptions::default()
             };
             placement::plan(topology, &placement)?;
-            for &chunk in &chunks {
+            for (&pages, &chunk) in
+                args.pages.iter().flat_map(|p| chunks.iter().map(move |c| (p, c)))
+            {
                 let (placement, bind) = (placement.clone(), bind.to_string());
-                points.push(Point { placement, workers, bind, chunk });
+                points.push(Point { placement, workers, bind, pages, chunk });
             }
         }
     }
@@ -154,6 +157,7 @@ impl WithJob for Measure<'_> {
         record.add(Measurement {
             workers: point.workers,
             bind: point.bind.clone(),
+            pages: point.pages,
             chunk: report.chunk,
             default_chunk: point.chunk.is_none(),
             repeat,
