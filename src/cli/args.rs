@@ -12,6 +12,7 @@ use pinpool::{Backend, Pages};
 use pinpool_kernels::isa::Isa;
 
 use super::numbers;
+use super::pages::{NodeArgs, PagesArgs};
 use super::place::PlaceArgs;
 
 /// Numerical kernels in pinned worker processes over shared-memory ndarrays.
@@ -168,6 +169,9 @@ pub(super) struct RunArgs {
     pub(super) verify: bool,
 
     #[command(flatten)]
+    pub(super) pages: PagesArgs,
+
+    #[command(flatten)]
     pub(super) place: PlaceArgs,
 }
 
@@ -193,6 +197,9 @@ pub(super) struct CompareArgs {
     pub(super) quiet: bool,
 
     #[command(flatten)]
+    pub(super) pages: PagesArgs,
+
+    #[command(flatten)]
     pub(super) place: PlaceArgs,
 }
 
@@ -216,6 +223,9 @@ pub(super) struct SweepArgs {
     /// Kinds of pages, such as base,thp: the array is made anew for each measurement.
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_value = "system")]
     pub(super) pages: Vec<Pages>,
+
+    #[command(flatten)]
+    pub(super) nodes: NodeArgs,
 
     /// Let there be more workers than places.
     #[arg(long)]

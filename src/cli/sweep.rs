@@ -23,6 +23,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt;
 use super::kernels::{Form, Job, WithJob, with_job};
+use super::pages::{NodeArgs, PagesArgs};
 use super::plan::Plan;
 use super::progress::Progress;
 use super::session::{Session, Setup};
@@ -36,8 +37,15 @@ struct Point {
     workers: usize,
     bind: String,
     pages: Pages,
+    nodes: NodeArgs,
     /// As it is asked for; `None` for the default.
     chunk: Option<usize>,
+}
+
+impl Point {
+    fn pages_args(&self) -> PagesArgs {
+        PagesArgs { pages: self.pages, place: self.nodes }
+    }
 }
 
 pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
@@ -99,7 +107,7 @@ fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> 
                 args.pages.iter().flat_map(|p| chunks.iter().map(move |c| (p, c)))
             {
                 let (placement, bind) = (placement.clone(), bind.to_string());
-                points.push(Point { placement, workers, bind, pages, chunk });
+                points.push(Point { placement, workers, bind, pages, nodes: args.nodes, chunk });
             }
         }
     }
@@ -109,7 +117,9 @@ fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> 
 fn plan(args: &SweepArgs, point: &Point) -> Result<Plan, Failure> {
     let mut job = args.job.clone();
     job.chunk = point.chunk;
-    Ok(Plan::of(&job)?)
+    let plan = Plan::of(&job)?;
+    plan.check_pages(&point.pages_args())?;
+    Ok(plan)
 }
 
 /// Every (point, repeat) once, in an order that follows from the seed.
@@ -146,7 +156,8 @@ impl WithJob for Measure<'_> {
         let quiet = Progress::new(true);
         let Measure { point, repeat, record } = self;
         let backend = Backend::Processes;
-        let setup = Setup { plan, backend, placement: &point.placement, name: None, trace: false };
+        let (placement, pages) = (&point.placement, point.pages_args());
+        let setup = Setup { plan, backend, placement, pages, name: None, trace: false };
         let mut session = Session::open(job, &setup)?;
         session.fill(&quiet)?;
         session.run(Form::Blocking, &quiet)?;

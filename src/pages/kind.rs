@@ -55,6 +55,11 @@ impl HugeSize {
         (bytes.is_power_of_two() && SHIFTS.contains(&shift)).then_some(Self { shift })
     }
 
+    /// As `memfd_create` wants it.
+    pub(crate) fn shift(self) -> u32 {
+        self.shift
+    }
+
     /// In bytes; `None` for the system's own choice.
     #[must_use]
     pub fn bytes(self) -> Option<u64> {

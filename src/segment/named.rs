@@ -20,7 +20,7 @@ use rustix::fs::OFlags;
 use shared_memory::{ShmemConf, ShmemError};
 
 use super::registry::{Record, Registry};
-use super::{AttachError, CreateError, Kind, Segment, check_memory, size_and_reserve};
+use super::{AttachError, CreateError, Kind, Reserve, Segment, check_memory, size_and_reserve};
 use crate::sys::mem;
 
 /// Longest name: the file system takes 255 bytes.
@@ -111,7 +111,11 @@ pub(crate) fn check_name(name: &str) -> Result<&str, &'static str> {
 
 impl Segment {
     /// Makes a segment of `len` zero bytes under a name that was free.
-    pub(crate) fn named(name: &str, len: usize) -> Result<Arc<Self>, CreateError> {
+    pub(crate) fn named(
+        name: &str,
+        len: usize,
+        reserve: Reserve,
+    ) -> Result<Arc<Self>, CreateError> {
         let name = check_name(name)
             .map_err(|problem| CreateError::Name { name: name.to_owned(), problem })?
             .to_owned();
@@ -126,7 +130,7 @@ impl Segment {
             return Err(CreateError::NoSpace { asked: len as u64, free, place });
         }
         let fd = make_recorded(&registry, &name, len)?;
-        let made = size_and_reserve(&fd, len, &name, registry.shm_path());
+        let made = size_and_reserve(&fd, len, &name, registry.shm_path(), reserve);
         if let Err(error) = made {
             remove(&name, fd.as_fd());
             return Err(error);

@@ -76,9 +76,16 @@ impl Record {
         let mut record = Record { measurements: Vec::new(), file: None };
         let Some(path) = &args.csv else { return Ok(record) };
         let failed = |source| Failure::System { action: "write the measurements", source };
-        // All that the results depend on, but for what is swept.
-        let job =
-            format!("# {:?} {:?} seed {} {}", plan.kernel.name(), plan.source, plan.seed, plan.isa);
+        // All that results and times depend on, but for what is swept.
+        let nodes = if args.nodes.prefault { " prefault" } else { "" };
+        let job = format!(
+            "# {:?} {:?} seed {} {} numa {}{nodes}",
+            plan.kernel.name(),
+            plan.source,
+            plan.seed,
+            plan.isa,
+            args.nodes.numa
+        );
         let head = format!("{job}\n{COLUMNS}\n");
         let known =
             if args.resume { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
