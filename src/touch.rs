@@ -229,4 +229,18 @@ mod tests {
         let full = finish(&segment, Err(io::Error::from_raw_os_error(libc::EFAULT)));
         assert!(full.unwrap_err().to_string().contains("could not all be had"));
     }
+
+    #[test]
+    fn pages_that_are_not_to_be_had_are_an_error_and_no_signal() {
+        use crate::segment::Reserve;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let segment = Segment::create_file(&path, 3 * HUGE_BYTES, Reserve::Later).unwrap();
+        // As a store into a full file system is: there is no page behind the end.
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
+        for touch in [Touch::AsItIs, Touch::Base, Touch::Transparent] {
+            let error = here(&segment, touch).unwrap_err();
+            assert!(matches!(error, CreateError::Touch { .. }), "{error}");
+        }
+    }
 }

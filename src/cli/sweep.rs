@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use pinpool::placement::{self, PlacementOptions};
 use pinpool::topology::Topology;
-use pinpool::{Backend, Pages};
+use pinpool::{Backend, Numa, Pages, SharedArray};
 
 use super::args::SweepArgs;
 use super::exit::Exit;
@@ -53,6 +53,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     let points = points(args, &topology)?;
     // What is wrong with any of them is said before the first is timed.
     let plans = points.iter().map(|point| plan(args, point)).collect::<Result<Vec<_>, _>>()?;
+    try_pages(args)?;
     interrupt::listen()?;
     let mut record = Record::open(args, &plans[0])?;
     let started = Instant::now();
@@ -112,6 +113,16 @@ fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> 
         }
     }
     Ok(points)
+}
+
+/// Makes the smallest array of each kind, so that what this machine lacks is said at once.
+fn try_pages(args: &SweepArgs) -> Result<(), Failure> {
+    // Without workers there is no first touch.
+    let numa = if args.nodes.numa == Numa::FirstTouch { Numa::Default } else { args.nodes.numa };
+    for &pages in &args.pages {
+        SharedArray::<u8, _>::builder(1).pages(pages).numa(numa).create()?;
+    }
+    Ok(())
 }
 
 fn plan(args: &SweepArgs, point: &Point) -> Result<Plan, Failure> {
