@@ -83,7 +83,7 @@ fn every_combination_gives_the_same_bits_and_is_there_in_full() {
                     Numa::Bind(_) => "bind:",
                     _ => "",
                 };
-                if memory.policy.is_empty() || memory.policy == "default" && policy != "" {
+                if memory.policy.is_empty() || memory.policy == "default" && !policy.is_empty() {
                     println!("SKIPPED: this kernel keeps no NUMA policy ({numa})");
                 } else {
                     assert!(memory.policy.starts_with(policy), "{numa}: {memory:?}");
@@ -118,14 +118,16 @@ fn first_touch_draws_no_jobs_stream() {
     assert_eq!(draw(true), draw(false));
 }
 
-/// Bytes of nameless arrays in the page tables of a process.
+/// Bytes of large nameless arrays in the page tables of a process.
 fn mapped_by(pid: u32) -> u64 {
     let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
     let mut ours = false;
     let mut kib = 0;
     for line in smaps.lines() {
-        if line.split(' ').next().is_some_and(|word| word.contains('-')) {
-            ours = line.contains("/memfd:pinpool:array");
+        if let Some((start, end)) = line.split(' ').next().and_then(|word| word.split_once('-')) {
+            let address = |text| u64::from_str_radix(text, 16).unwrap();
+            let large = address(end) - address(start) > 1 << 20;
+            ours = large && line.contains("/memfd:pinpool:array");
         } else if let Some(rss) = line.strip_prefix("Rss:").filter(|_| ours) {
             kib += rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap();
         }
