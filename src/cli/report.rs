@@ -30,7 +30,7 @@ pub(super) struct Report {
     pub(super) total_bits: u64,
     pub(super) slots_hash: String,
     pub(super) peak_memory_bytes: Option<u64>,
-    /// What the array's memory really is; `None` where /proc does not say.
+    /// What the array's memory really is; `None` where there is no array, or /proc does not say.
     pub(super) memory: Option<Got>,
     #[serde(flatten)]
     pub(super) count: Count,

@@ -127,7 +127,8 @@ impl<'p, J: Job> Session<'p, J> {
     pub(super) fn report(&self, slots: &SharedArray<J::Slot, Ix1>) -> Report {
         let peak_memory_bytes = memory::peak_bytes();
         // After the peak, since it maps the array into this process.
-        let memory = self.array.memory().ok().map(|memory| Got::of(&memory, &self.pages));
+        let memory = (!self.plan.kernel.is_range()).then(|| self.array.memory().ok()).flatten();
+        let memory = memory.map(|memory| Got::of(&memory, &self.pages));
         let (total, count) = self.job.total(slots.as_slice());
         let (elements, chunk) = self.job.geometry(self.array.len(), self.chunk);
         Report {

@@ -40,9 +40,6 @@ pub(crate) fn smaps<'a>(lines: impl Iterator<Item = &'a str>, range: &Range<u64>
     let mut inside = false;
     for line in lines {
         if let Some(entry) = entry(line) {
-            if inside && entry.start >= range.end {
-                break;
-            }
             inside = range.start <= entry.start && entry.end <= range.end;
         } else if inside {
             add_field(&mut sum, line);
