@@ -28,6 +28,7 @@ compile_error!(
 
 mod args;
 mod array;
+mod array_builder;
 #[cfg(feature = "capi")]
 pub mod capi;
 pub mod chunk;
@@ -48,6 +49,7 @@ mod mail;
 mod memory;
 mod mutant;
 mod npy;
+mod pages;
 mod panics;
 pub mod placement;
 mod pool;
@@ -62,6 +64,7 @@ pub mod simulate;
 mod sync;
 mod sys;
 pub mod topology;
+mod touch;
 mod trace;
 #[cfg(feature = "walk")]
 #[doc(hidden)]
@@ -73,11 +76,13 @@ pub use args::{
     Args, Chunk, ChunkMut, Chunks, ChunksMut, ChunksOut, Indices, Param, Whole, indices,
 };
 pub use array::{SaveError, SharedArray};
+pub use array_builder::ArrayBuilder;
 pub use ctx::Ctx;
 pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError, WorkerProgramError};
 pub use items::{Items, items};
 pub use npy::NpyError;
+pub use pages::{HugeSize, MemoryReport, Numa, Pages, PagesError};
 pub use placement::Bind;
 pub use pool::{
     Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, Pool,

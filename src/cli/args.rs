@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pinpool::Backend;
 use pinpool::placement::Bind;
+use pinpool::{Backend, Pages};
 use pinpool_kernels::isa::Isa;
 
 use super::numbers;
+use super::pages::{NodeArgs, PagesArgs};
 use super::place::PlaceArgs;
 
 /// Numerical kernels in pinned worker processes over shared-memory ndarrays.
@@ -168,6 +169,9 @@ pub(super) struct RunArgs {
     pub(super) verify: bool,
 
     #[command(flatten)]
+    pub(super) pages: PagesArgs,
+
+    #[command(flatten)]
     pub(super) place: PlaceArgs,
 }
 
@@ -193,6 +197,9 @@ pub(super) struct CompareArgs {
     pub(super) quiet: bool,
 
     #[command(flatten)]
+    pub(super) pages: PagesArgs,
+
+    #[command(flatten)]
     pub(super) place: PlaceArgs,
 }
 
@@ -212,6 +219,13 @@ pub(super) struct SweepArgs {
     /// Chunk lengths, such as 1k,32k [default: the one that `run` takes].
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = numbers::count, conflicts_with = "chunk")]
     pub(super) chunks: Vec<usize>,
+
+    /// Kinds of pages, such as base,thp: the array is made anew for each measurement.
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_value = "system")]
+    pub(super) pages: Vec<Pages>,
+
+    #[command(flatten)]
+    pub(super) nodes: NodeArgs,
 
     /// Let there be more workers than places.
     #[arg(long)]

@@ -78,7 +78,12 @@ impl Failure {
 fn pool_exit(error: &pinpool::Error) -> Exit {
     match error {
         pinpool::Error::Placement(_) | pinpool::Error::Args(_) => Exit::Usage,
-        pinpool::Error::Create(CreateError::Name { .. }) => Exit::Usage,
+        pinpool::Error::Create(
+            CreateError::Name { .. }
+            | CreateError::NoNode { .. }
+            | CreateError::HugePageSize { .. }
+            | CreateError::HugePagesNamed { .. },
+        ) => Exit::Usage,
         _ => Exit::Failed,
     }
 }

@@ -24,6 +24,7 @@ mod kernels;
 mod memory;
 mod numbers;
 mod output;
+mod pages;
 mod place;
 mod plan;
 mod progress;

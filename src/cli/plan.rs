@@ -9,6 +9,7 @@ use pinpool_kernels::isa::{self, Isa, IsaError};
 
 use super::args::{JobArgs, KernelName};
 use super::numbers::{self, NumberError};
+use super::pages::PagesArgs;
 use super::ranges;
 
 /// The program's kernels are vector kernels: a default chunk is not shorter than this.
@@ -137,6 +138,14 @@ impl Plan {
             plan.chunk(elements)?;
         }
         Ok(plan)
+    }
+
+    /// Refuses options for the array's memory where the kernel has no array.
+    pub(super) fn check_pages(&self, pages: &PagesArgs) -> Result<(), UsageError> {
+        match pages.asked() {
+            Some(option) if self.kernel.is_range() => refuse(true, option, WITH_ARRAY),
+            _ => Ok(()),
+        }
     }
 
     /// The chunk length for an array of so many elements; known to the caller or by default, it

@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::numbers::{Bytes, Grouped};
+use super::pages::Got;
 
 /// All that is known of a run when it is done. The order of the fields is that of the JSON keys.
 #[derive(Debug, Clone, Serialize)]
@@ -29,6 +30,8 @@ pub(super) struct Report {
     pub(super) total_bits: u64,
     pub(super) slots_hash: String,
     pub(super) peak_memory_bytes: Option<u64>,
+    /// What the array's memory really is; `None` where there is no array, or /proc does not say.
+    pub(super) memory: Option<Got>,
     #[serde(flatten)]
     pub(super) count: Count,
 }
@@ -109,6 +112,9 @@ impl fmt::Display for Report {
         if let Some(bytes) = self.peak_memory_bytes {
             writeln!(f, "memory   {} at the peak, all processes together", Bytes(bytes))?;
         }
+        if let Some(got) = &self.memory {
+            writeln!(f, "pages    {got}")?;
+        }
         writeln!(f, "slots    sha256 {}", self.slots_hash)
     }
 }
@@ -152,6 +158,7 @@ mod tests {
             total_bits: 1.5f64.to_bits(),
             slots_hash: hash(b"abc"),
             peak_memory_bytes: Some(330_000_000),
+            memory: None,
             count,
         }
     }
@@ -167,7 +174,7 @@ mod tests {
             keys.join(" ")
         };
         let common = "kernel backend isa workers places seed elements chunk chunks seconds total \
-                      total_bits slots_hash peak_memory_bytes";
+                      total_bits slots_hash peak_memory_bytes memory";
         assert_eq!(keys(Count::None {}), common);
         assert_eq!(keys(Count::Primes(3)), format!("{common} primes"));
         assert_eq!(keys(Count::Factors(3)), format!("{common} factors"));

@@ -15,6 +15,7 @@ use super::session::{Session, Setup, write_trace};
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let plan = Plan::of(&args.job)?;
+    plan.check_pages(&args.pages)?;
     with_job(&plan, args)
 }
 
@@ -32,6 +33,7 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
         plan,
         backend: args.backend,
         placement: &placement,
+        pages: args.pages,
         name: args.name.as_deref(),
         trace: args.trace.is_some(),
     };

@@ -14,6 +14,7 @@ use pinpool::{Backend, Pool, SharedArray, Timeline, chrome_trace};
 use super::failure::Failure;
 use super::interrupt;
 use super::kernels::{Form, Job};
+use super::pages::{Got, PagesArgs};
 use super::plan::{Plan, Source};
 use super::progress::Progress;
 use super::report::{Report, Seconds, hash};
@@ -30,6 +31,7 @@ pub(super) struct Session<'p, J: Job> {
     backend: Backend,
     pool: Pool,
     pub(super) array: SharedArray<J::Element, Ix1>,
+    pages: PagesArgs,
     chunk: usize,
     seconds: Seconds,
 }
@@ -40,6 +42,8 @@ pub(super) struct Setup<'p> {
     pub(super) plan: &'p Plan,
     pub(super) backend: Backend,
     pub(super) placement: &'p PlacementOptions,
+    /// How the array is made.
+    pub(super) pages: PagesArgs,
     /// The array's name in /dev/shm.
     pub(super) name: Option<&'p str>,
     /// Record what the workers do.
@@ -49,14 +53,15 @@ pub(super) struct Setup<'p> {
 impl<'p, J: Job> Session<'p, J> {
     /// Brings the pool up, and the array.
     pub(super) fn open(job: J, setup: &Setup<'p>) -> Result<Self, Failure> {
-        let Setup { plan, backend, placement, name, trace } = *setup;
+        let Setup { plan, backend, placement, pages, name, trace } = *setup;
         let started = Instant::now();
         let pool = pool(plan, backend, placement, trace)?;
         let seconds = Seconds { start: started.elapsed().as_secs_f64(), fill: 0.0, run: 0.0 };
         interrupt::check()?;
-        let array = data::make(&plan.source, name, job.changes_array())?;
+        let how = data::How { name, pages, pool: &pool, plan };
+        let array = data::make(&plan.source, &how, job.changes_array())?;
         let chunk = plan.chunk(array.len())?;
-        Ok(Session { job, plan, backend, pool, array, chunk, seconds })
+        Ok(Session { job, plan, backend, pool, array, pages, chunk, seconds })
     }
 
     /// Draws the elements, where they are drawn.
@@ -121,6 +126,9 @@ impl<'p, J: Job> Session<'p, J> {
     /// All that is known now.
     pub(super) fn report(&self, slots: &SharedArray<J::Slot, Ix1>) -> Report {
         let peak_memory_bytes = memory::peak_bytes();
+        // After the peak, since it maps the array into this process.
+        let memory = (!self.plan.kernel.is_range()).then(|| self.array.memory().ok()).flatten();
+        let memory = memory.map(|memory| Got::of(&memory, &self.pages));
         let (total, count) = self.job.total(slots.as_slice());
         let (elements, chunk) = self.job.geometry(self.array.len(), self.chunk);
         Report {
@@ -138,6 +146,7 @@ impl<'p, J: Job> Session<'p, J> {
             total_bits: total.to_bits(),
             slots_hash: hash(cast_slice(slots.as_slice())),
             peak_memory_bytes,
+            memory,
             count,
         }
     }

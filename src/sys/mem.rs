@@ -22,7 +22,17 @@ const S_IFDIR: u32 = 0o040_000;
 
 /// A nameless file in memory: closed on exec, sealable, never executable where the kernel can say so.
 pub(crate) fn memfd(label: &str) -> io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    memfd_with(label, MemfdFlags::empty())
+}
+
+/// The same in reserved huge pages of 2^`shift` bytes; 0: of the system's default size.
+pub(crate) fn memfd_huge(label: &str, shift: u32) -> io::Result<OwnedFd> {
+    const SHIFT_AT: u32 = 26; // MFD_HUGE_SHIFT
+    memfd_with(label, MemfdFlags::HUGETLB | MemfdFlags::from_bits_retain(shift << SHIFT_AT))
+}
+
+fn memfd_with(label: &str, more: MemfdFlags) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | more;
     let fd = match rustix::fs::memfd_create(label, flags | MemfdFlags::NOEXEC_SEAL) {
         // Linux before 6.3 does not know NOEXEC_SEAL.
         Err(Errno::INVAL) => rustix::fs::memfd_create(label, flags),
@@ -194,6 +204,15 @@ pub(crate) fn file_system_free(fd: impl AsFd) -> Option<u64> {
 /// The longest file that this process may make; `None`: no limit.
 pub(crate) fn file_size_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current
+}
+
+/// Bytes of a page of a file in reserved huge pages; `None` for every other file.
+pub(crate) fn huge_page_bytes(fd: impl AsFd) -> Option<usize> {
+    const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
+    let fs = rustix::fs::fstatfs(fd).ok()?;
+    (fs.f_type as u64 & 0xffff_ffff == HUGETLBFS_MAGIC)
+        .then(|| usize::try_from(fs.f_bsize).ok())
+        .flatten()
 }
 
 /// Whether a file lies in memory (tmpfs, ramfs), so that its bytes count as memory.

@@ -21,6 +21,7 @@ pub(super) struct Summary {
 struct Row {
     workers: usize,
     bind: String,
+    pages: String,
     chunk: usize,
     repeats: usize,
     median_seconds: f64,
@@ -54,6 +55,7 @@ impl Summary {
         table.load_style(presets::NOTHING);
         table.set_header([
             "BIND",
+            "PAGES",
             "WORKERS",
             "CHUNK",
             "MEDIAN s",
@@ -68,6 +70,7 @@ impl Summary {
         for row in &self.points {
             table.add_row([
                 row.bind.clone(),
+                row.pages.clone(),
                 row.workers.to_string(),
                 row.chunk.to_string(),
                 format!("{:.6}", row.median_seconds),
@@ -80,7 +83,7 @@ impl Summary {
                 if row.as_fast_as_the_best { "best, or below the noise" } else { "" }.to_owned(),
             ]);
         }
-        for column in table.column_iter_mut().skip(1).take(9) {
+        for column in table.column_iter_mut().skip(2).take(9) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         table.trim_fmt()
@@ -95,6 +98,7 @@ impl Row {
         Some(Row {
             workers: point.workers,
             bind: point.bind.clone(),
+            pages: point.pages.to_string(),
             chunk: own.first()?.chunk,
             repeats: seconds.len(),
             median_seconds: found.median,
