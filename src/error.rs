@@ -187,6 +187,19 @@ pub enum ArgsError {
         /// The other's place in the tuple, from 0.
         argument: u64,
     },
+    /// A part that does not lie inside its job.
+    #[error(
+        "chunks {first} to {} are no part of a job of {total}; they must lie inside it",
+        first.saturating_add(*chunks)
+    )]
+    NotAPart {
+        /// The number of the part's first chunk.
+        first: u64,
+        /// Chunks of the part.
+        chunks: u64,
+        /// Chunks of the whole job.
+        total: u64,
+    },
     /// More chunks than a job can have.
     #[error("{chunks} chunks in one job, {MAX_CHUNKS} at most; use longer chunks")]
     TooManyChunks {
@@ -386,4 +399,17 @@ pub enum JobError {
         /// How its last start ended.
         reason: String,
     },
+}
+
+impl JobError {
+    /// The same error of a job whose first chunk is number `first` of a larger one.
+    pub(crate) fn in_part(mut self, first: u64) -> JobError {
+        if let JobError::Panic { chunk, .. }
+        | JobError::Failed { chunk, .. }
+        | JobError::Died { chunk, .. } = &mut self
+        {
+            *chunk += first;
+        }
+        self
+    }
 }
