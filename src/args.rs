@@ -64,6 +64,9 @@ pub struct Description {
     pub(crate) chunks: Option<u64>,
     /// The larger job that this one is a part of.
     pub(crate) part: Option<Part>,
+    /// Which of the arguments are dealt to ranks, and how.
+    #[cfg(feature = "mpi")]
+    pub(crate) dealt: crate::cluster::deal::DealtArgs,
     journal_bytes: u64,
     params: usize,
 }
@@ -86,6 +89,8 @@ impl Description {
             segments: Vec::new(),
             chunks: None,
             part: None,
+            #[cfg(feature = "mpi")]
+            dealt: Default::default(),
             journal_bytes: 0,
             params: 0,
         }
@@ -112,6 +117,8 @@ impl Description {
         if chunks > MAX_CHUNKS {
             return Err(ArgsError::TooManyChunks { chunks });
         }
+        #[cfg(feature = "mpi")]
+        self.dealt.count_chunked();
         match self.chunks {
             Some(first) if first != chunks => Err(ArgsError::UnequalChunks {
                 first,

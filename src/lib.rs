@@ -31,6 +31,8 @@ mod array;
 #[cfg(feature = "capi")]
 pub mod capi;
 pub mod chunk;
+#[cfg(feature = "mpi")]
+mod cluster;
 pub mod config;
 mod control;
 mod ctx;
@@ -73,6 +75,8 @@ pub use args::{
     Args, Chunk, ChunkMut, Chunks, ChunksMut, ChunksOut, Indices, Param, Whole, indices,
 };
 pub use array::{SaveError, SharedArray};
+#[cfg(feature = "mpi")]
+pub use cluster::{Cluster, ClusterArray, ClusterBuilder, ClusterError, ClusterJob, Dealt};
 pub use ctx::Ctx;
 pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError, WorkerProgramError};
