@@ -120,6 +120,9 @@ impl Description {
         #[cfg(feature = "mpi")]
         self.dealt.count_chunked();
         match self.chunks {
+            // Of one rank and of all: no wonder that they are not the same number.
+            #[cfg(feature = "mpi")]
+            Some(first) if first != chunks && self.dealt.is_mixed() => Err(ArgsError::NotDealt),
             Some(first) if first != chunks => Err(ArgsError::UnequalChunks {
                 first,
                 other: chunks,

@@ -44,6 +44,11 @@ impl DealtArgs {
         *self.dealing.get_or_insert(dealing) == dealing
     }
 
+    /// Whether some arguments with chunks are dealt and others are not.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.dealt > 0 && self.dealt < self.chunked
+    }
+
     /// How the job is dealt: `None` where some of its chunks are not.
     pub(super) fn dealing(&self) -> Option<Dealing> {
         self.dealing.filter(|_| self.dealt == self.chunked)

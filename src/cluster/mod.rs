@@ -27,6 +27,7 @@ mod runs;
 
 use std::cell::Cell;
 use std::fmt;
+use std::io::Write;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -303,7 +304,11 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             // The others wait for this rank, or will: nothing but the end can be told to them.
             let (rank, node) = (self.rank(), self.comm.node_name());
-            eprintln!("pinpool: rank {rank} on {node} has panicked; the program ends on all ranks");
+            let text = format!(
+                "pinpool: rank {rank} on {node} has panicked; the program ends on all ranks\n"
+            );
+            // In one piece: launchers mix what ranks write.
+            let _ = std::io::stderr().write_all(text.as_bytes());
             self.comm.abort(101);
         }
         if !self.broken.get() {
