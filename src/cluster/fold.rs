@@ -51,7 +51,7 @@ impl<T: Copy> Partial<T> {
             if count <= 1 {
                 break;
             }
-            if node.index % 2 == 0 {
+            if node.index.is_multiple_of(2) {
                 if node.index + 1 != count {
                     break;
                 }
