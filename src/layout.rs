@@ -21,7 +21,7 @@ use bytemuck::{Pod, Zeroable};
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"pinpool\x01");
 
 /// Layout version of the control block; parent and worker must agree.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 /// The first page: what never changes, then the hot words on cache lines of their own.
 #[derive(Debug)]
@@ -233,6 +233,10 @@ pub(crate) struct JobHead {
     /// Place of the kernel's entry relative to this crate's anchor in the same image.
     pub(crate) entry: i64,
     pub(crate) chunks: u64,
+    /// The job may be a part of a larger one: the number that its first chunk has there, and how
+    /// many chunks there are in all. Words, slots and arguments go by the job's own numbers.
+    pub(crate) first_chunk: u64,
+    pub(crate) total_chunks: u64,
     /// Job number of the random streams.
     pub(crate) stream: u64,
     /// Segment of the chunk words; 0: in the job's slot.

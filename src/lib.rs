@@ -32,6 +32,8 @@ mod array_builder;
 #[cfg(feature = "capi")]
 pub mod capi;
 pub mod chunk;
+#[cfg(feature = "mpi")]
+mod cluster;
 pub mod config;
 mod control;
 mod ctx;
@@ -77,6 +79,8 @@ pub use args::{
 };
 pub use array::{SaveError, SharedArray};
 pub use array_builder::ArrayBuilder;
+#[cfg(feature = "mpi")]
+pub use cluster::{Cluster, ClusterArray, ClusterBuilder, ClusterError, ClusterJob, Dealt};
 pub use ctx::Ctx;
 pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError, WorkerProgramError};

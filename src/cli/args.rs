@@ -168,6 +168,13 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) verify: bool,
 
+    /// Deal the chunks to all ranks of an MPI job, each with a pool of its own; rank 0 prints.
+    ///
+    /// Start it as `mpirun -n 2 --map-by ppr:1:node:PE=CORES pinpool run … --mpi`, or by srun. The
+    /// result has the same bits as without. Needs a program built with the feature `mpi`.
+    #[arg(long, conflicts_with_all = ["name", "trace", "verify"])]
+    pub(super) mpi: bool,
+
     #[command(flatten)]
     pub(super) pages: PagesArgs,
 

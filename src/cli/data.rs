@@ -93,10 +93,15 @@ fn empty<T: Pod>(elements: usize, how: &How<'_>) -> Result<SharedArray<T, Ix1>, 
     Ok(array)
 }
 
-fn open<T: Pod>(path: &Path) -> Result<SharedArray<T, Ix1>, Failure> {
+/// The file in place, to read.
+pub(super) fn map<T: Pod>(path: &Path) -> pinpool::Result<SharedArray<T, Ix1>> {
     // SAFETY: the contract is the user's, who named the file: nobody writes into it or cuts it
     // short while the program reads it; `--help` and the README say so.
-    let array = unsafe { SharedArray::open_file_read_only(path) }?;
+    Ok(unsafe { SharedArray::open_file_read_only(path) }?)
+}
+
+fn open<T: Pod>(path: &Path) -> Result<SharedArray<T, Ix1>, Failure> {
+    let array = map(path)?;
     if array.is_empty() {
         return Err(Failure::EmptyInput { path: path.display().to_string() });
     }

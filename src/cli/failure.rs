@@ -59,7 +59,8 @@ impl Failure {
         exit
     }
 
-    fn exit(&self) -> Exit {
+    /// The exit status alone.
+    pub(super) fn exit(&self) -> Exit {
         match self {
             Failure::Usage(_) | Failure::Synthetic(_) => Exit::Usage,
             Failure::Pool(error) => pool_exit(error),

@@ -50,9 +50,21 @@ pub(super) enum Form {
     Blocking,
     /// The job is started in a scope and its result fetched.
     Scoped,
+    /// The array is a part of a larger one: its first chunk has this number, of so many.
+    #[cfg(feature = "mpi")]
+    Part { first: u64, total: u64 },
 }
 
 impl Form {
+    /// A job that the caller waits for.
+    pub(super) fn job(self, pool: &Pool) -> pinpool::Job<'_> {
+        match self {
+            #[cfg(feature = "mpi")]
+            Form::Part { first, total } => pool.job().part_of(first, total),
+            Form::Blocking | Form::Scoped => pool.job(),
+        }
+    }
+
     pub(super) fn map<'env, A, F, R>(
         self,
         pool: &'env Pool,
@@ -65,8 +77,8 @@ impl Form {
         R: Pod,
     {
         match self {
-            Form::Blocking => pool.map(args, f),
             Form::Scoped => pool.scope(|scope| scope.map(args, f)?.get()),
+            _ => self.job(pool).map(args, f),
         }
     }
 
@@ -76,8 +88,8 @@ impl Form {
         F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         match self {
-            Form::Blocking => pool.for_each(args, f),
             Form::Scoped => pool.scope(|scope| scope.for_each(args, f)?.get()),
+            _ => self.job(pool).for_each(args, f),
         }
     }
 }
@@ -92,6 +104,12 @@ pub(super) trait Job: Copy {
         false
     }
 
+    /// Whether the text form of the results, or what `--output` saves, needs the elements too.
+    #[cfg(feature = "mpi")]
+    fn reads_array(self) -> bool {
+        false
+    }
+
     /// Elements and chunk length in the user's terms, of an array of `rows` in chunks of `chunk`.
     fn geometry(self, rows: usize, chunk: usize) -> (usize, usize) {
         (rows, chunk)
@@ -103,6 +121,7 @@ pub(super) trait Job: Copy {
         pool: &Pool,
         array: &mut SharedArray<Self::Element, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()>;
 
     /// Runs the kernel over all chunks.
@@ -163,8 +182,9 @@ impl Job for TrigPower {
         pool: &Pool,
         array: &mut SharedArray<f64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
-        let draw = pool.stream(FILL_STREAM);
+        let draw = form.job(pool).stream(FILL_STREAM);
         draw.for_each(array.chunks_out(chunk), |mut c, ctx| ctx.rng().fill_uniform(&mut c))
     }
 
@@ -214,9 +234,10 @@ impl Range {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
         let range = Param([self.low, self.high]);
-        let draw = pool.stream(FILL_STREAM);
+        let draw = form.job(pool).stream(FILL_STREAM);
         draw.for_each((array.chunks_out(chunk), range), |(mut c, [low, high]), ctx| {
             ctx.rng().fill_range(low, high, &mut c);
         })
@@ -236,8 +257,9 @@ impl Job for IsPrime {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
-        self.0.fill(pool, array, chunk)
+        self.0.fill(pool, array, chunk, form)
     }
 
     fn run(
@@ -295,13 +317,19 @@ impl Job for Factor {
     type Element = u64;
     type Slot = FactorsSlot;
 
+    #[cfg(feature = "mpi")]
+    fn reads_array(self) -> bool {
+        true
+    }
+
     fn fill(
         self,
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
-        self.0.fill(pool, array, chunk)
+        self.0.fill(pool, array, chunk, form)
     }
 
     fn run(

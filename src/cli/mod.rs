@@ -22,6 +22,8 @@ mod failure;
 mod interrupt;
 mod kernels;
 mod memory;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod numbers;
 mod output;
 mod pages;

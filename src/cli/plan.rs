@@ -45,6 +45,12 @@ pub(super) enum UsageError {
         ranges::MOST_PRIME_PI
     )]
     PrimePiTooLarge { n: u64 },
+    #[cfg(not(feature = "mpi"))]
+    #[error(
+        "this program was built without MPI; build it with `cargo build --release --features mpi`, \
+         which needs an MPI and libclang (Debian: libopenmpi-dev openmpi-bin libclang-dev)"
+    )]
+    NoMpi,
     #[error("no command was given; give each as one argument, or one a line on standard input")]
     NoCommands,
     #[error("command {line} ({text}): {problem}")]

@@ -60,9 +60,10 @@ impl Job for CountPrimes {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
         let start = Param([self.low, self.span]);
-        pool.for_each((array.chunks_out(chunk), start), |(mut row, [low, span]), ctx| {
+        form.job(pool).for_each((array.chunks_out(chunk), start), |(mut row, [low, span]), ctx| {
             row[0] = low + ctx.chunk() * span;
         })
     }
@@ -115,8 +116,10 @@ impl Job for PrimePi {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
-        pool.for_each((array.chunks_out(chunk), Param(self.n)), |(mut row, n), _| row[0] = n)
+        form.job(pool)
+            .for_each((array.chunks_out(chunk), Param(self.n)), |(mut row, n), _| row[0] = n)
     }
 
     fn run(

@@ -17,6 +17,9 @@ pub(super) struct Report {
     pub(super) backend: &'static str,
     pub(super) isa: &'static str,
     pub(super) workers: usize,
+    /// Of an MPI job: how many ranks share the workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ranks: Option<usize>,
     /// The PUs that each worker may run on; empty where it is not bound.
     pub(super) places: Vec<Vec<usize>>,
     pub(super) seed: u64,
@@ -108,7 +111,11 @@ impl fmt::Display for Report {
             Grouped(self.chunks as u64),
             Grouped(self.chunk as u64),
         )?;
-        writeln!(f, "workers  {} ({}){}", self.workers, self.backend, Places(&self.places))?;
+        write!(f, "workers  {} ({})", self.workers, self.backend)?;
+        if let Some(ranks) = self.ranks {
+            write!(f, " of {ranks} ranks")?;
+        }
+        writeln!(f, "{}", Places(&self.places))?;
         if let Some(bytes) = self.peak_memory_bytes {
             writeln!(f, "memory   {} at the peak, all processes together", Bytes(bytes))?;
         }
@@ -148,6 +155,7 @@ mod tests {
             backend: "processes",
             isa: "avx512",
             workers: 2,
+            ranks: None,
             places: vec![vec![0], vec![1]],
             seed: 42,
             elements: 40_000_000,

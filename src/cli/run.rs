@@ -4,6 +4,9 @@
 
 use std::io::{self, BufWriter, Write};
 
+use ndarray::Ix1;
+use pinpool::SharedArray;
+
 use super::args::RunArgs;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -11,6 +14,7 @@ use super::interrupt;
 use super::kernels::{Form, Job, Listed, WithJob, with_job};
 use super::plan::Plan;
 use super::progress::Progress;
+use super::report::Report;
 use super::session::{Session, Setup, write_trace};
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
@@ -26,6 +30,12 @@ impl WithJob for &RunArgs {
 }
 
 fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure> {
+    if args.mpi {
+        #[cfg(feature = "mpi")]
+        return super::mpi::run(job, plan, args);
+        #[cfg(not(feature = "mpi"))]
+        return Err(super::plan::UsageError::NoMpi.into());
+    }
     let placement = args.place.options();
     interrupt::listen()?;
     let progress = Progress::new(args.quiet);
@@ -65,12 +75,31 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
     if args.verify {
         session.verify(&slots, &progress)?;
     }
+    print(job, &session.array, &slots, &report, args)?;
+    if args.verify && !args.quiet {
+        say!("verified: the serial run has the same bits");
+    }
+    if args.keep {
+        let keep = session.array.set_persist(true);
+        keep.map_err(|source| Failure::System { action: "keep the array's name", source })?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints what the run gave, as JSON or as text.
+pub(super) fn print<J: Job>(
+    job: J,
+    array: &SharedArray<J::Element, Ix1>,
+    slots: &SharedArray<J::Slot, Ix1>,
+    report: &Report,
+    args: &RunArgs,
+) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
-        let text = serde_json::to_string(&report).expect("a report is plain data");
+        let text = serde_json::to_string(report).expect("a report is plain data");
         writeln!(out, "{text}").map_err(Failure::Stdout)?;
     } else {
-        let listed = job.list(session.array.as_slice(), slots.as_slice(), &mut out);
+        let listed = job.list(array.as_slice(), slots.as_slice(), &mut out);
         match listed.map_err(Failure::Stdout)? {
             Listed::No => write!(out, "{report}").map_err(Failure::Stdout)?,
             Listed::Yes if args.quiet => {}
@@ -80,13 +109,5 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
             }
         }
     }
-    out.flush().map_err(Failure::Stdout)?;
-    if args.verify && !args.quiet {
-        say!("verified: the serial run has the same bits");
-    }
-    if args.keep {
-        let keep = session.array.set_persist(true);
-        keep.map_err(|source| Failure::System { action: "keep the array's name", source })?;
-    }
-    Ok(Exit::Done)
+    out.flush().map_err(Failure::Stdout)
 }

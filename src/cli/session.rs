@@ -70,7 +70,8 @@ impl<'p, J: Job> Session<'p, J> {
         if let Source::Drawn { .. } = self.plan.source {
             let Session { job, pool, array, chunk, .. } = self;
             let chunks = array.len().div_ceil(*chunk);
-            let filled = progress.watch(pool, "fill", chunks, || job.fill(pool, array, *chunk));
+            let filled = progress
+                .watch(pool, "fill", chunks, || job.fill(pool, array, *chunk, Form::Blocking));
             interrupt::check()?;
             filled?;
         }
@@ -136,6 +137,7 @@ impl<'p, J: Job> Session<'p, J> {
             backend: self.backend.name(),
             isa: self.plan.isa.name(),
             workers: self.pool.workers(),
+            ranks: None,
             places: self.pool.plan().workers.iter().map(|worker| worker.pus.clone()).collect(),
             seed: self.plan.seed,
             elements,

@@ -12,7 +12,7 @@ use super::Pool;
 use super::jobs::{OnDeath, Submission, Ticket};
 use super::limits::{Attention, Stall};
 use super::running::{Bits, Place, Progress, Running, Value};
-use crate::args::{Args, Description};
+use crate::args::{Args, Description, Part};
 use crate::array::SharedArray;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
@@ -26,6 +26,7 @@ use crate::segment::{CreateError, Segment};
 pub struct Job<'p> {
     pub(super) pool: &'p Pool,
     stream: Option<u64>,
+    pub(super) part: Option<Part>,
     on_death: OnDeath,
     pub(super) flags: u64,
     time_limit: Option<Duration>,
@@ -65,6 +66,7 @@ impl<'p> Job<'p> {
         Job {
             pool,
             stream: None,
+            part: None,
             on_death: OnDeath::default(),
             flags: 0,
             time_limit: None,
@@ -77,6 +79,27 @@ impl<'p> Job<'p> {
     /// The job number of its random streams, below 2^63; else the order of calls gives it.
     pub fn stream(mut self, stream: u64) -> Job<'p> {
         self.stream = Some(stream);
+        self
+    }
+
+    /// The job is a part of a larger one of `total` chunks: its own are those from number `first`
+    /// on. [`Ctx`] and [`indices`](crate::indices) speak of the larger job, and so do the random
+    /// streams and errors, so that the parts, run anywhere, have the same bits as the whole.
+    ///
+    /// Slots and arrays are the part's own. Give [`stream`](Self::stream) too where the parts are
+    /// run by different programs.
+    ///
+    /// ```
+    /// use pinpool::{Pool, indices};
+    ///
+    /// let pool = Pool::builder().workers(2).oversubscribe(true).build()?;
+    /// let whole = pool.stream(7).map(indices(10), |i, ctx| ctx.rng().next_u64() ^ i)?;
+    /// let tail = pool.stream(7).part_of(6, 10).map(indices(4), |i, ctx| ctx.rng().next_u64() ^ i)?;
+    /// assert_eq!(tail.as_slice(), &whole.as_slice()[6..]);
+    /// # Ok::<(), pinpool::Error>(())
+    /// ```
+    pub fn part_of(mut self, first: u64, total: u64) -> Job<'p> {
+        self.part = Some(Part { first, total });
         self
     }
 
@@ -303,7 +326,7 @@ impl<'p> Job<'p> {
     /// As `publish`, of an entry that `offset` speaks for in the workers.
     pub(super) fn publish_at(
         &self,
-        args: Description,
+        mut args: Description,
         entry: &'static KernelEntry,
         offset: i64,
         results: Option<Place>,
@@ -311,6 +334,9 @@ impl<'p> Job<'p> {
     ) -> Result<Ticket> {
         let pool = self.pool;
         pool.check_alive()?;
+        if let Some(part) = self.part {
+            args.set_part(part)?;
+        }
         if crate::panics::in_kernel() {
             return Err(JobError::InKernel.into());
         }

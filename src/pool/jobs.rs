@@ -485,7 +485,7 @@ impl Jobs {
             worst = Some((chunk, error));
         }
         match worst {
-            Some((_, error)) => error,
+            Some((_, error)) => error.in_part(job.desc.head.first_chunk),
             None => broken.cloned().unwrap_or(JobError::Cancelled),
         }
     }

@@ -116,3 +116,10 @@ mod tests {
         assert_eq!(build_id().unwrap(), build_id().unwrap());
     }
 }
+
+/// Whether any object of this process has a symbol of this name.
+#[cfg(feature = "mpi")]
+pub(crate) fn has_symbol(name: &std::ffi::CStr) -> bool {
+    // SAFETY: the name ends with a NUL and outlives the call; the address is not used.
+    !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null()
+}

@@ -97,7 +97,8 @@ impl Turn<'_> {
             self.current.armed.store(1, Ordering::Release);
             compiler_fence(Ordering::SeqCst);
         }
-        ctx.enter(task.desc.head.stream, chunk, task.desc.head.chunks);
+        let head = &task.desc.head;
+        ctx.enter(head.stream, head.first_chunk + chunk, head.total_chunks);
         if mutant::on(Mutant::DoneBeforeData) {
             protocol::publish(word, owner, epoch, State::Done);
         }
