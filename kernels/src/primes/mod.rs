@@ -49,6 +49,7 @@ mod arithmetic;
 mod batch;
 #[cfg(target_arch = "x86_64")]
 mod batch_avx512;
+mod batch_lanes;
 mod ecm;
 #[cfg(target_arch = "x86_64")]
 mod ecm_avx512;
@@ -69,6 +70,9 @@ mod ifma_lucas;
 mod ifma_parameters;
 mod interleaved;
 mod is_prime;
+mod lanes;
+mod lanes_floats;
+mod lanes_halves;
 mod lucas;
 mod montgomery;
 #[cfg(target_arch = "x86_64")]
