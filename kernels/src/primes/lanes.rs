@@ -57,8 +57,13 @@ pub(super) fn lucas_test<S: Simd, M: Residues<S>, const V: usize>(
     let bits = 64 - all.leading_zeros();
     let most_trailing = order.as_flattened().iter().fold(0, |m: u32, n| m.max(n.trailing_zeros()));
     // The bit of the step is kept in the top bit.
-    let mut open = order.each_ref().map(|n| s.load_u(&n.map(|n| n << (64 - bits))));
-    let (mut v, mut w) = (start.map(|a| a.two), start.map(|a| a.p));
+    let aligned = order.map(|n| n.map(|n| n << (64 - bits)));
+    let mut open = [s.splat_u(0); V];
+    let (mut v, mut w) = ([start[0].two; V], [start[0].p; V]);
+    for i in 0..V {
+        open[i] = s.load_u(&aligned[i]);
+        (v[i], w[i]) = (start[i].two, start[i].p);
+    }
     let mut passed = [0; V];
     for step in (1..bits).rev() {
         for i in 0..V {

@@ -109,9 +109,14 @@ fn base_2<S: Simd>(s: S, n: &[u64; GROUP]) -> [u8; VECTORS] {
     // The bit of the step is kept at the place of `DOUBLE`.
     let open = exponent.map(|e| e << (53 - steps));
     let (vectors, starts, opens) = (vectors(n), vectors(&start), vectors(&open));
-    let m = vectors.each_ref().map(|n| Moduli::new(s, n));
-    let mut x = starts.each_ref().map(|x| s.float(s.load_u(x)));
-    let mut open = opens.each_ref().map(|e| s.load_u(e));
+    let mut m = [Moduli::new(s, &vectors[0]); VECTORS];
+    let mut x = [s.splat(0.0); VECTORS];
+    let mut open = [s.splat_u(0); VECTORS];
+    for i in 0..VECTORS {
+        m[i] = Moduli::new(s, &vectors[i]);
+        x[i] = s.float(s.load_u(&starts[i]));
+        open[i] = s.load_u(&opens[i]);
+    }
     for _ in 0..steps {
         for i in 0..VECTORS {
             // A power of two is not 0, so its exponent is there to add to.
@@ -122,7 +127,11 @@ fn base_2<S: Simd>(s: S, n: &[u64; GROUP]) -> [u8; VECTORS] {
         }
     }
     let one = s.splat(1.0);
-    std::array::from_fn(|i| m[i].ends(s, x[i], one).0)
+    let mut passed = [0; VECTORS];
+    for i in 0..VECTORS {
+        passed[i] = m[i].ends(s, x[i], one).0;
+    }
+    passed
 }
 
 /// The Lucas test on groups of odd numbers from 67² on without a prime to 23: a bit for each that passes.
@@ -138,17 +147,29 @@ impl Op for Lucas<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for (n, passed) in self.n.iter().zip(self.passed) {
-            let n = vectors(n);
-            let found = n.each_ref().map(parameters);
-            let m = n.each_ref().map(|n| Moduli::new(s, n));
-            let start = found.map(|(p, _)| Start {
-                two: s.splat(2.0),
-                p: s.to_float(s.load_u(&p)),
-            });
-            let lanes = lucas_test(s, &n, &m, &start);
-            *passed = std::array::from_fn(|i| lanes[i] & found[i].1);
+            *passed = lucas(s, n);
         }
     }
+}
+
+#[inline(always)]
+fn lucas<S: Simd>(s: S, n: &[u64; GROUP]) -> [u8; VECTORS] {
+    let n = vectors(n);
+    let two = s.splat(2.0);
+    let mut m = [Moduli::new(s, &n[0]); VECTORS];
+    let mut start = [Start { two, p: two }; VECTORS];
+    let mut found = [0; VECTORS];
+    for i in 0..VECTORS {
+        let (p, lanes) = parameters(&n[i]);
+        m[i] = Moduli::new(s, &n[i]);
+        start[i].p = s.to_float(s.load_u(&p));
+        found[i] = lanes;
+    }
+    let mut passed = lucas_test(s, &n, &m, &start);
+    for i in 0..VECTORS {
+        passed[i] &= found[i];
+    }
+    passed
 }
 
 /// A group as vectors.

@@ -154,10 +154,16 @@ fn base_2<S: Simd, const FULL: bool>(s: S, n: &[u64; FLIGHT * LANES]) -> [u8; FL
     }
     // The bit of the step is kept in the top bit.
     let open = exponent.map(|e| e << (64 - steps));
-    let m = vectors(n).each_ref().map(|n| Moduli::<S::U, FULL>::new(s, n));
-    let half_n = m.map(|m| s.add_u(s.shr::<1>(m.n), s.splat_u(1)));
-    let mut x = vectors(&start).each_ref().map(|x| s.load_u(x));
-    let mut open = vectors(&open).each_ref().map(|e| s.load_u(e));
+    let (n, start, opens) = (vectors(n), vectors(&start), vectors(&open));
+    let mut m = [Moduli::<S::U, FULL>::new(s, &n[0]); FLIGHT];
+    let mut half_n = [s.splat_u(0); FLIGHT];
+    let (mut x, mut open) = (half_n, half_n);
+    for i in 0..FLIGHT {
+        m[i] = Moduli::new(s, &n[i]);
+        half_n[i] = s.add_u(s.shr::<1>(m[i].n), s.splat_u(1));
+        x[i] = s.load_u(&start[i]);
+        open[i] = s.load_u(&opens[i]);
+    }
     for _ in 0..steps {
         for i in 0..FLIGHT {
             let square = m[i].square(s, x[i]);
@@ -166,10 +172,12 @@ fn base_2<S: Simd, const FULL: bool>(s: S, n: &[u64; FLIGHT * LANES]) -> [u8; FL
             x[i] = s.select_u(bit, m[i].half(s, square, half_n[i]), square);
         }
     }
-    std::array::from_fn(|i| {
+    let mut passed = [0; FLIGHT];
+    for i in 0..FLIGHT {
         let plain = m[i].reduce(s, x[i], s.shr::<32>(x[i]), s.splat_u(0));
-        m[i].ends(s, plain, s.splat_u(1)).0
-    })
+        passed[i] = m[i].ends(s, plain, s.splat_u(1)).0;
+    }
+    passed
 }
 
 /// The Lucas test on groups of odd numbers from 67² on without a prime to 23: a bit for each that passes.
@@ -196,15 +204,21 @@ impl Op for Lucas<'_> {
 #[inline(always)]
 fn lucas<S: Simd, const FULL: bool>(s: S, n: &[u64; FLIGHT * LANES]) -> [u8; FLIGHT] {
     let n = vectors(n);
-    let found = n.each_ref().map(parameters);
-    let m = n.each_ref().map(|n| Moduli::<S::U, FULL>::new(s, n));
+    let mut m = [Moduli::<S::U, FULL>::new(s, &n[0]); FLIGHT];
     let mut start = [Start { two: s.splat_u(0), p: s.splat_u(0) }; FLIGHT];
+    let mut found = [0; FLIGHT];
     for i in 0..FLIGHT {
-        let (two, p) = forms(&n[i], &found[i].0);
+        let (p, lanes) = parameters(&n[i]);
+        let (two, p) = forms(&n[i], &p);
+        m[i] = Moduli::new(s, &n[i]);
         start[i] = Start { two: s.load_u(&two), p: s.load_u(&p) };
+        found[i] = lanes;
     }
-    let lanes = lucas_test(s, &n, &m, &start);
-    std::array::from_fn(|i| lanes[i] & found[i].1)
+    let mut passed = lucas_test(s, &n, &m, &start);
+    for i in 0..FLIGHT {
+        passed[i] &= found[i];
+    }
+    passed
 }
 
 /// The Montgomery forms of 2 and of the parameters.
