@@ -9,7 +9,7 @@
 use super::lucas;
 use crate::simd::{LANES, Simd};
 
-/// Numbers that go through a test together.
+/// Numbers that go through a test together: enough vectors in flight, as measured on Zen 3.
 pub(super) const GROUP: usize = 32;
 
 /// Vectors of a group.
@@ -43,30 +43,30 @@ pub(super) struct Start<R> {
     pub(super) p: R,
 }
 
-/// The almost extra strong Lucas test (see `lucas.rs`) on some vectors of numbers: the lanes that
+/// The almost extra strong Lucas test (see `lucas.rs`) on a group of numbers: the lanes that
 /// pass. V and W are V_k and V_(k+1), from k = 0 on, so that shorter numbers just begin later.
 #[inline(always)]
-pub(super) fn lucas_test<S: Simd, M: Residues<S>, const V: usize>(
+pub(super) fn lucas_test<S: Simd, M: Residues<S>>(
     s: S,
-    n: &[[u64; LANES]; V],
-    m: &[M; V],
-    start: &[Start<M::R>; V],
-) -> [u8; V] {
+    n: &[[u64; LANES]; VECTORS],
+    m: &[M; VECTORS],
+    start: &[Start<M::R>; VECTORS],
+) -> [u8; VECTORS] {
     let order = n.map(|n| n.map(|n| n + 1));
     let all = order.as_flattened().iter().fold(0, |all, n| all | n);
     let bits = 64 - all.leading_zeros();
     let most_trailing = order.as_flattened().iter().fold(0, |m: u32, n| m.max(n.trailing_zeros()));
     // The bit of the step is kept in the top bit.
     let aligned = order.map(|n| n.map(|n| n << (64 - bits)));
-    let mut open = [s.splat_u(0); V];
-    let (mut v, mut w) = ([start[0].two; V], [start[0].p; V]);
-    for i in 0..V {
+    let mut open = [s.splat_u(0); VECTORS];
+    let (mut v, mut w) = ([start[0].two; VECTORS], [start[0].p; VECTORS]);
+    for i in 0..VECTORS {
         open[i] = s.load_u(&aligned[i]);
         (v[i], w[i]) = (start[i].two, start[i].p);
     }
-    let mut passed = [0; V];
+    let mut passed = [0; VECTORS];
     for step in (1..bits).rev() {
-        for i in 0..V {
+        for i in 0..VECTORS {
             let bit = s.top_bit(open[i]);
             open[i] = s.add_u(open[i], open[i]);
             let product = m[i].product_less(s, v[i], w[i], start[i].p);
@@ -76,7 +76,7 @@ pub(super) fn lucas_test<S: Simd, M: Residues<S>, const V: usize>(
             w[i] = M::select(s, bit, square, product);
         }
         if step <= most_trailing {
-            for i in 0..V {
+            for i in 0..VECTORS {
                 passed[i] |= lanes_done(s, m[i], v[i], start[i].two, &order[i], step);
             }
         }
@@ -115,4 +115,10 @@ pub(super) fn parameters(n: &[u64; LANES]) -> ([u64; LANES], u8) {
         }
     }
     (p, found)
+}
+
+/// A group as vectors.
+#[inline(always)]
+pub(super) fn vectors(all: &[u64; GROUP]) -> [[u64; LANES]; VECTORS] {
+    std::array::from_fn(|i| std::array::from_fn(|k| all[LANES * i + k]))
 }

@@ -10,7 +10,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::lanes::{GROUP, Residues, Start, VECTORS, lucas_test, parameters};
+use super::lanes::{GROUP, Residues, Start, VECTORS, lucas_test, parameters, vectors};
 use crate::simd::{LANES, Op, Simd};
 
 /// Numbers that are treated as floats are below.
@@ -108,12 +108,12 @@ fn base_2<S: Simd>(s: S, n: &[u64; GROUP]) -> [u8; VECTORS] {
     let start = exponent.map(|e| (1023 + (e >> steps)) << 52);
     // The bit of the step is kept at the place of `DOUBLE`.
     let open = exponent.map(|e| e << (53 - steps));
-    let (vectors, starts, opens) = (vectors(n), vectors(&start), vectors(&open));
-    let mut m = [Moduli::new(s, &vectors[0]); VECTORS];
+    let (n, starts, opens) = (vectors(n), vectors(&start), vectors(&open));
+    let mut m = [Moduli::new(s, &n[0]); VECTORS];
     let mut x = [s.splat(0.0); VECTORS];
     let mut open = [s.splat_u(0); VECTORS];
     for i in 0..VECTORS {
-        m[i] = Moduli::new(s, &vectors[i]);
+        m[i] = Moduli::new(s, &n[i]);
         x[i] = s.float(s.load_u(&starts[i]));
         open[i] = s.load_u(&opens[i]);
     }
@@ -170,10 +170,4 @@ fn lucas<S: Simd>(s: S, n: &[u64; GROUP]) -> [u8; VECTORS] {
         passed[i] &= found[i];
     }
     passed
-}
-
-/// A group as vectors.
-#[inline(always)]
-fn vectors(all: &[u64; GROUP]) -> [[u64; LANES]; VECTORS] {
-    std::array::from_fn(|i| std::array::from_fn(|k| all[LANES * i + k]))
 }

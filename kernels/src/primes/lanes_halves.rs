@@ -7,15 +7,12 @@
 
 #![forbid(unsafe_code)]
 
-use super::lanes::{GROUP, Residues, Start, VECTORS, lucas_test, parameters};
+use super::lanes::{GROUP, Residues, Start, VECTORS, lucas_test, parameters, vectors};
 use super::montgomery::{Montgomery, inverse64};
 use crate::simd::{LANES, Op, Simd};
 
 /// The low half of a lane.
 const LOW: u64 = 0xffff_ffff;
-
-/// Vectors in flight, as measured on Zen 3.
-const FLIGHT: usize = 2;
 
 /// Eight moduli. `FULL` ones are any u64, others below 2^63.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +45,8 @@ impl<U: Copy, const FULL: bool> Moduli<U, FULL> {
         let (low, mid, high) = (s.mul32(a, a), s.mul32(a, a_high), s.mul32(a_high, a_high));
         let mid_twice = s.add_u(s.shr::<32>(low), s.add_u(mid, mid));
         // Twice the middle may be 2^64 where n is FULL; the half of it never is.
-        let carried = if FULL {
-            s.shr::<31>(s.add_u(mid, s.shr::<33>(low)))
-        } else {
-            s.shr::<32>(mid_twice)
-        };
+        let carried =
+            if FULL { s.shr::<31>(s.add_u(mid, s.shr::<33>(low))) } else { s.shr::<32>(mid_twice) };
         self.reduce(s, low, mid_twice, s.add_u(high, carried))
     }
 
@@ -124,27 +118,24 @@ impl Op for Base2<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for (n, passed) in self.n.iter().zip(self.passed) {
-            let parts = n.as_chunks::<{ FLIGHT * LANES }>().0;
-            for (n, passed) in parts.iter().zip(passed.as_chunks_mut::<FLIGHT>().0) {
-                *passed = if is_full(n) { base_2::<S, true>(s, n) } else { base_2::<S, false>(s, n) };
-            }
+            *passed = if is_full(n) { base_2::<S, true>(s, n) } else { base_2::<S, false>(s, n) };
         }
     }
 }
 
 /// Whether one of the numbers is 2^63 or more.
 #[inline(always)]
-fn is_full(n: &[u64; FLIGHT * LANES]) -> bool {
+fn is_full(n: &[u64; GROUP]) -> bool {
     n.iter().fold(0, |all, n| all | n) >> 63 == 1
 }
 
 /// 1/2 to the power (n-1)/2 is ±1. The plain number 2^(64-q) is the form of 2^-q.
 #[inline(always)]
-fn base_2<S: Simd, const FULL: bool>(s: S, n: &[u64; FLIGHT * LANES]) -> [u8; FLIGHT] {
+fn base_2<S: Simd, const FULL: bool>(s: S, n: &[u64; GROUP]) -> [u8; VECTORS] {
     let exponent = n.map(|n| n >> 1);
     let all = exponent.iter().fold(0, |all, e| all | e);
     let steps = (64 - all.leading_zeros()).saturating_sub(6);
-    let mut start = [0; FLIGHT * LANES];
+    let mut start = [0; GROUP];
     for (start, &n) in start.iter_mut().zip(n) {
         let q = n >> 1 >> steps;
         *start = if q == 0 { n.wrapping_neg() } else { 1 << (64 - q) };
@@ -155,25 +146,25 @@ fn base_2<S: Simd, const FULL: bool>(s: S, n: &[u64; FLIGHT * LANES]) -> [u8; FL
     // The bit of the step is kept in the top bit.
     let open = exponent.map(|e| e << (64 - steps));
     let (n, start, opens) = (vectors(n), vectors(&start), vectors(&open));
-    let mut m = [Moduli::<S::U, FULL>::new(s, &n[0]); FLIGHT];
-    let mut half_n = [s.splat_u(0); FLIGHT];
+    let mut m = [Moduli::<S::U, FULL>::new(s, &n[0]); VECTORS];
+    let mut half_n = [s.splat_u(0); VECTORS];
     let (mut x, mut open) = (half_n, half_n);
-    for i in 0..FLIGHT {
+    for i in 0..VECTORS {
         m[i] = Moduli::new(s, &n[i]);
         half_n[i] = s.add_u(s.shr::<1>(m[i].n), s.splat_u(1));
         x[i] = s.load_u(&start[i]);
         open[i] = s.load_u(&opens[i]);
     }
     for _ in 0..steps {
-        for i in 0..FLIGHT {
+        for i in 0..VECTORS {
             let square = m[i].square(s, x[i]);
             let bit = s.top_bit(open[i]);
             open[i] = s.add_u(open[i], open[i]);
             x[i] = s.select_u(bit, m[i].half(s, square, half_n[i]), square);
         }
     }
-    let mut passed = [0; FLIGHT];
-    for i in 0..FLIGHT {
+    let mut passed = [0; VECTORS];
+    for i in 0..VECTORS {
         let plain = m[i].reduce(s, x[i], s.shr::<32>(x[i]), s.splat_u(0));
         passed[i] = m[i].ends(s, plain, s.splat_u(1)).0;
     }
@@ -193,21 +184,18 @@ impl Op for Lucas<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for (n, passed) in self.n.iter().zip(self.passed) {
-            let parts = n.as_chunks::<{ FLIGHT * LANES }>().0;
-            for (n, passed) in parts.iter().zip(passed.as_chunks_mut::<FLIGHT>().0) {
-                *passed = if is_full(n) { lucas::<S, true>(s, n) } else { lucas::<S, false>(s, n) };
-            }
+            *passed = if is_full(n) { lucas::<S, true>(s, n) } else { lucas::<S, false>(s, n) };
         }
     }
 }
 
 #[inline(always)]
-fn lucas<S: Simd, const FULL: bool>(s: S, n: &[u64; FLIGHT * LANES]) -> [u8; FLIGHT] {
+fn lucas<S: Simd, const FULL: bool>(s: S, n: &[u64; GROUP]) -> [u8; VECTORS] {
     let n = vectors(n);
-    let mut m = [Moduli::<S::U, FULL>::new(s, &n[0]); FLIGHT];
-    let mut start = [Start { two: s.splat_u(0), p: s.splat_u(0) }; FLIGHT];
-    let mut found = [0; FLIGHT];
-    for i in 0..FLIGHT {
+    let mut m = [Moduli::<S::U, FULL>::new(s, &n[0]); VECTORS];
+    let mut start = [Start { two: s.splat_u(0), p: s.splat_u(0) }; VECTORS];
+    let mut found = [0; VECTORS];
+    for i in 0..VECTORS {
         let (p, lanes) = parameters(&n[i]);
         let (two, p) = forms(&n[i], &p);
         m[i] = Moduli::new(s, &n[i]);
@@ -215,7 +203,7 @@ fn lucas<S: Simd, const FULL: bool>(s: S, n: &[u64; FLIGHT * LANES]) -> [u8; FLI
         found[i] = lanes;
     }
     let mut passed = lucas_test(s, &n, &m, &start);
-    for i in 0..FLIGHT {
+    for i in 0..VECTORS {
         passed[i] &= found[i];
     }
     passed
@@ -232,10 +220,4 @@ fn forms(n: &[u64; LANES], p: &[u64; LANES]) -> ([u64; LANES], [u64; LANES]) {
         form[lane] = (2..p[lane]).fold(two[lane], |form, _| m.add(form, one));
     }
     (two, form)
-}
-
-/// A part of a group as vectors.
-#[inline(always)]
-fn vectors(all: &[u64; FLIGHT * LANES]) -> [[u64; LANES]; FLIGHT] {
-    std::array::from_fn(|i| std::array::from_fn(|k| all[LANES * i + k]))
 }
