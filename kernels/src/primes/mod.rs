@@ -80,6 +80,7 @@ mod packed_avx512;
 mod prime_pi;
 mod rho;
 mod segment;
+mod segment_large;
 mod sieve;
 mod wide;
 mod wide_ecm;
