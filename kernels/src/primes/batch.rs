@@ -25,6 +25,6 @@ pub(super) fn factor_slice(isa: Isa, n: &[u64], out: &mut [Factors]) {
             // SAFETY: `isa` is only ever what this CPU was found to have.
             unsafe { super::factor_avx512::factor_slice(n, out) }
         }
-        _ => factor_batch::factor_slice(n, out),
+        _ => factor_batch::factor_slice(isa, n, out),
     }
 }

@@ -24,27 +24,27 @@ const DOUBLE: u64 = 1 << 52;
 
 /// Eight moduli and their inverses.
 #[derive(Debug, Clone, Copy)]
-struct Moduli<F> {
+pub(super) struct Moduli<F> {
     n: F,
     inverse: F,
 }
 
 impl<F: Copy> Moduli<F> {
     #[inline(always)]
-    fn new<S: Simd<F = F>>(s: S, n: &[u64; LANES]) -> Moduli<F> {
+    pub(super) fn new<S: Simd<F = F>>(s: S, n: &[u64; LANES]) -> Moduli<F> {
         let n = s.to_float(s.load_u(n));
         Moduli { n, inverse: s.div(s.splat(1.0), n) }
     }
 
     /// `a·b - less`, for a small integer `less`.
     #[inline(always)]
-    fn product_less<S: Simd<F = F>>(self, s: S, a: F, b: F, less: F) -> F {
+    pub(super) fn product_less<S: Simd<F = F>>(self, s: S, a: F, b: F, less: F) -> F {
         let (high, low) = s.two_mul(a, b);
         s.add(self.remainder(s, high), s.sub(low, less))
     }
 
     #[inline(always)]
-    fn product<S: Simd<F = F>>(self, s: S, a: F, b: F) -> F {
+    pub(super) fn product<S: Simd<F = F>>(self, s: S, a: F, b: F) -> F {
         let (high, low) = s.two_mul(a, b);
         s.add(self.remainder(s, high), low)
     }

@@ -78,7 +78,9 @@ mod montgomery;
 #[cfg(target_arch = "x86_64")]
 mod packed_avx512;
 mod prime_pi;
+mod ranges;
 mod rho;
+mod rho_lanes;
 mod segment;
 mod segment_large;
 mod sieve;
@@ -93,6 +95,7 @@ pub use arithmetic::{
 };
 pub use factor::{Factors, factor};
 pub use prime_pi::prime_pi;
+pub use ranges::{divisor_count_range, divisor_sum_range, moebius_range, totient_range};
 pub use sieve::{PrimesIn, count_primes, nth_prime, primes_in};
 pub use wide::{FactorU128Error, Progress, factor_u128, is_prime_u128};
 
