@@ -39,8 +39,8 @@
 //! | `factor_slice`, [1e17, 1e19) | 1,340 | machine-factor 9,500 | 6,900 | 9,800 | machine-factor 15,000 |
 //! | `factor_slice`, products of two primes of 32 bits | 14,500 | machine-factor 313,000 | 80,000 | 74,000 | machine-factor 520,000 |
 //!
-//! On that Zen 3, [`count_primes`] to 10^10 takes 1.84 s (primesieve 2.05), 10^9 numbers from 10^15 on
-//! 0.78 s (primesieve 0.58 to 0.71); on the Zen 5, [`prime_pi`] of 10^10 takes 7 ms, of 10^14 1.1 s.
+//! On that Zen 3, [`count_primes`] to 10^10 takes 1.9 s (primesieve 1.7 to 2.1), 10^9 numbers from 10^15 on
+//! 0.87 s (primesieve 0.57 to 0.67); on the Zen 5, [`prime_pi`] of 10^10 takes 7 ms, of 10^14 1.1 s.
 //!
 //! # Where things are
 //! `is_prime` and `lucas` are the reference, one number at a time; `interleaved`, `batch_lanes` and
