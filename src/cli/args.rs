@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pinpool::Backend;
-use pinpool::placement::Bind;
+use pinpool::placement::{Bind, CoreKind, Pin, PlacementOptions, Places, Smt};
 use pinpool_kernels::isa::Isa;
 
 use super::numbers;
@@ -213,6 +213,22 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = numbers::count, conflicts_with = "chunk")]
     pub(super) chunks: Vec<usize>,
 
+    /// What a place is [default: cores].
+    #[arg(long, value_name = "threads|cores|ll_caches|numa_domains|sockets|{…}")]
+    pub(super) places: Option<Places>,
+
+    /// Hold a worker to the first PU of its place, or to all of them [default: pu].
+    #[arg(long, value_name = "pu|core")]
+    pub(super) pin: Option<Pin>,
+
+    /// How compact and scatter use SMT siblings [default: off].
+    #[arg(long, value_name = "off|last|adjacent")]
+    pub(super) smt: Option<Smt>,
+
+    /// Use only cores of this kind, on a machine with two.
+    #[arg(long, value_name = "P|E")]
+    pub(super) kind: Option<CoreKind>,
+
     /// Let there be more workers than places.
     #[arg(long)]
     pub(super) oversubscribe: bool,
@@ -237,6 +253,34 @@ pub(super) struct SweepArgs {
     #[arg(long, requires = "csv")]
     pub(super) resume: bool,
 
+    /// Write a page with plots and advice to this file, which any browser opens without a network.
+    ///
+    /// For it the best setting and the one with the most workers are run once more, with a trace,
+    /// and the bandwidth of the memory is measured. With --resume the page is made of an earlier
+    /// sweep's file.
+    #[arg(long, value_name = "FILE.html")]
+    pub(super) report: Option<PathBuf>,
+
+    /// Time the chunks here with one worker, and say how the kernel would scale on this machine: a
+    /// directory with another machine's sys and proc, or words such as "package:2 core:64 pu:2".
+    ///
+    /// The default numbers of workers are the powers of two and all cores of that machine.
+    #[arg(long, value_name = "DIR|TEXT", conflicts_with_all = ["resume", "budget"])]
+    pub(super) simulate: Option<String>,
+
+    /// GB/s of a NUMA node of the simulated machine [default: what is measured here, where all
+    /// cores together meet a roof; else none].
+    #[arg(long, value_name = "GB/S", requires = "simulate", value_parser = numbers::above_zero)]
+    pub(super) roof: Option<f64>,
+
+    /// What the SMT siblings of a simulated core do together, where one alone does 1.
+    #[arg(long, value_name = "FACTOR", requires = "simulate", default_value = "1", value_parser = numbers::above_zero)]
+    pub(super) smt_throughput: f64,
+
+    /// What a simulated efficiency core does, where a performance core does 1.
+    #[arg(long, value_name = "FACTOR", requires = "simulate", default_value = "1", value_parser = numbers::above_zero)]
+    pub(super) e_core_speed: f64,
+
     /// Print one JSON object instead of a table.
     #[arg(long)]
     pub(super) json: bool,
@@ -244,6 +288,32 @@ pub(super) struct SweepArgs {
     /// No remarks: nothing on standard error but errors.
     #[arg(long, short)]
     pub(super) quiet: bool,
+}
+
+impl SweepArgs {
+    /// What all that is swept has in common.
+    pub(super) fn placement(&self) -> PlacementOptions {
+        PlacementOptions {
+            places: self.places.clone(),
+            pin: self.pin.unwrap_or_default(),
+            smt: self.smt,
+            kind: self.kind,
+            oversubscribe: self.oversubscribe,
+            ..PlacementOptions::default()
+        }
+    }
+
+    /// The same as words, but for --oversubscribe; none where nothing was asked for.
+    pub(super) fn place_words(&self) -> Vec<String> {
+        let words = [
+            ("--places", self.places.as_ref().map(ToString::to_string)),
+            ("--pin", self.pin.map(|pin| pin.to_string())),
+            ("--smt", self.smt.map(|smt| smt.to_string())),
+            ("--kind", self.kind.map(|kind| kind.to_string())),
+        ];
+        let given = words.into_iter().filter_map(|(option, word)| Some([option.to_owned(), word?]));
+        given.flatten().collect()
+    }
 }
 
 #[derive(Debug, Args)]

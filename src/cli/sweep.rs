@@ -6,7 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod costs;
 mod record;
+mod report;
+mod simulate;
 mod statistics;
 mod table;
 
@@ -40,6 +43,9 @@ struct Point {
 }
 
 pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
+    if let Some(machine) = &args.simulate {
+        return simulate::run(args, machine);
+    }
     let topology = Topology::current()?;
     let points = points(args, &topology)?;
     // What is wrong with any of them is said before the first is timed.
@@ -64,6 +70,9 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     }
     let identical = same_bits(record.measurements());
     let summary = Summary::of(&points, record.measurements(), left);
+    if let Some(path) = &args.report {
+        report::write(path, args, &topology, (&points, &plans), &summary)?;
+    }
     let text = if args.json { summary.json() } else { summary.table() };
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").map_err(Failure::Stdout)?;
@@ -90,8 +99,7 @@ fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> 
             let placement = PlacementOptions {
                 workers: Some(workers),
                 bind: Some(bind.clone()),
-                oversubscribe: args.oversubscribe,
-                ..PlacementOptions::default()
+                ..args.placement()
             };
             placement::plan(topology, &placement)?;
             for &chunk in &chunks {

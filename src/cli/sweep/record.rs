@@ -72,6 +72,8 @@ impl Record {
         // All that the results depend on, but for what is swept.
         let job =
             format!("# {:?} {:?} seed {} {}", plan.kernel.name(), plan.source, plan.seed, plan.isa);
+        let places = args.place_words();
+        let job = if places.is_empty() { job } else { format!("{job} {places:?}") };
         let head = format!("{job}\n{COLUMNS}\n");
         let known =
             if args.resume { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
