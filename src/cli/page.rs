@@ -130,7 +130,6 @@ struct Derived<'a> {
     scaling: Vec<Scaling>,
     /// The indices of the points that cannot be told from the fastest.
     as_fast_as_the_best: Vec<usize>,
-    version: &'static str,
 }
 
 impl Page {
@@ -149,10 +148,9 @@ impl Page {
             page: self,
             as_fast_as_the_best: best.map_or_else(Vec::new, |best| self.as_fast_as(best)),
             scaling,
-            version: env!("CARGO_PKG_VERSION"),
         };
         let data = serde_json::to_string(&derived).expect("a page is plain data");
-        let script = format!("{UPLOT}\n{SCRIPT}");
+        let script = format!("\"use strict\";\n{UPLOT}\n{SCRIPT}");
         let policy = format!(
             "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
             base64(&Sha256::digest(script.as_bytes()))

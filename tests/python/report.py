@@ -176,6 +176,7 @@ def looks_right(page, data, name):
     page.theme("dark", media="print")
     assert page.run("return document.documentElement.dataset.theme") == "light", "paper is white"
     plots_have_their_data(page, data)
+    assert page.run("return document.documentElement.scrollWidth") <= 800, "paper cuts the page off"
     page.picture(f"{name}-print")
     page.theme("light")
     paper = base64.b64decode(page.call("POST", "/print", {"background": True}))

@@ -7,7 +7,7 @@ const lines = (() => {
   const MOST_LINES = 6;
   const MARKS = ["circle", "square", "triangle", "diamond", "wedge", "bar"];
   /** Pixels between the marks of neighbouring lines with the same number of workers. */
-  const DODGE = 9;
+  const DODGE = 7;
 
   const manyChunks = new Set(points.map((point) => point.chunk)).size > 1;
   function label(line) {
@@ -73,19 +73,20 @@ const lines = (() => {
       const width = Math.max(280, Math.floor(host.clientWidth));
       const font = "13px system-ui, sans-serif";
       const least = Math.min(...values[0]), most = Math.max(...values[0]);
+      const highest = Math.max(0, ...lines.flatMap((line) => (line.marks || []).map((mark) => mark[3])));
       const margin = Math.max(0.15, (most - least) * 0.04);
       const plot = new uPlot({
         width, height: Math.round(Math.min(400, Math.max(260, width * 0.42))),
         scales: {
           x: { time: false, range: () => [least - margin, most + margin] },
-          y: { range: (_, low, high) => [0, Math.max(axis.least || 0, high * 1.08)] },
+          y: { range: (_, low, high) => [0, Math.max(axis.least || 0, highest, high) * 1.05] },
         },
         cursor: { drag: { setScale: false } },
         legend: { live: true },
         axes: [
           { stroke: ink, font, labelFont: font, label: "workers", labelSize: 24, grid: { stroke: grid, width: 1 }, ticks: { stroke: soft, width: 1 },
             splits: (plot) => apart(plot, counts), values: (_, at) => at.map(String) },
-          { stroke: ink, font, labelFont: font, label: axis.label, labelSize: 26, size: 56, grid: { stroke: grid, width: 1 }, ticks: { stroke: soft, width: 1 },
+          { stroke: ink, font, labelFont: font, label: axis.label, labelSize: 26, size: axis.suffix ? 70 : 56, grid: { stroke: grid, width: 1 }, ticks: { stroke: soft, width: 1 },
             values: (_, at) => at.map((value) => `${Math.round(value * 100) / 100}${axis.suffix}`) },
         ],
         series: [
@@ -95,9 +96,8 @@ const lines = (() => {
             points: { show: false }, value: (_, value) => named(value),
           })),
         ],
-        hooks: { draw: [intervals(lines)] },
+        hooks: { draw: [intervals(lines)], ready: [(plot) => plot.setLegend({ idx: values[0].length - 1 })] },
       }, values, host);
-      plot.setLegend({ idx: values[0].length - 1 });
       report.plots.push({ id, points: lines.reduce((sum, line) => sum + (line.marks || []).length, 0), series: plot.series.length - 1 });
     };
     drawn.push({ id, build });
@@ -174,7 +174,7 @@ const lines = (() => {
     const binds = [...new Set(data.roofs.map((roof) => roof.bind))];
     const bind = binds.includes(scaling[0].bind) ? scaling[0].bind : binds[0];
     const roofs = data.roofs.filter((roof) => roof.bind === bind).sort((a, b) => a.workers - b.workers);
-    for (const [name, key, colour, dash] of [["roof, read", "read", "--ink", [12, 3]], ["roof, copy", "copy", "--soft", [6, 3]]])
+    if (roofs.length > 0) for (const [name, key, colour, dash] of [["roof, read", "read", "--ink", [12, 3]], ["roof, copy", "copy", "--soft", [6, 3]]])
       lines.push({ label: `${name} (${bind})`, colour, dash, mark: "ring",
         points: roofs.map((roof) => [roof.workers, roof[key] / 1e9]),
         marks: roofs.map((roof) => [roof.workers, roof[key] / 1e9, roof[key] / 1e9, roof[key] / 1e9]) });
@@ -182,7 +182,7 @@ const lines = (() => {
     workersPlot("bandwidth", host, lines, { label: "GB/s", places: 2, suffix: "" });
     const caches = data.traffic.beyond_caches ? ""
       : " The array fits the last level caches, so its bytes need not come from memory: the roof does not bind.";
-    const caption = `The kernel reads ${read_bytes} and writes ${written_bytes} bytes an element. The roof is the best of ` +
+    const caption = `${roofs.length > 0 ? "" : "The roof could not be measured. "}The kernel reads ${read_bytes} and writes ${written_bytes} bytes an element. The roof is the best of ` +
       `what the same workers reach when they only read, or only copy, an array that no cache holds.${caches}${others}`;
     const rows = shown.flatMap((line) => line.steps.map((step) => {
       const roof = data.roofs.find((roof) => roof.bind === line.bind && roof.workers === step.workers) || {};

@@ -1,6 +1,5 @@
 // The page's data, and what all drawings have in common. Whatever goes wrong is kept in
 // `report.errors`, where the test of the page looks.
-"use strict";
 const report = { errors: [], plots: [] };
 window.report = report;
 window.addEventListener("error", (event) => report.errors.push(String(event.message)));
@@ -13,7 +12,7 @@ const tools = (() => {
   const SVG = "http://www.w3.org/2000/svg";
 
   const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const digits = (value, n) => (value === null || value === undefined ? "–" : value.toFixed(n));
+  const digits = (value, n) => (Number.isFinite(value) ? value.toFixed(n) : "–");
   const grouped = (n) => String(n).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
   const percent = (part, n = 1) => `${digits(part * 100, n)} %`;
   /** A scale for times: the unit that suits the longest of them. */
@@ -53,7 +52,6 @@ const tools = (() => {
       element("div", { class: "scroll" }, made));
     return opened;
   }
-
 
   const manyPages = new Set(points.map((point) => point.pages)).size > 1;
   const counts = [...new Set(points.map((point) => point.workers))].sort((a, b) => a - b);

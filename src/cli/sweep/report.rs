@@ -95,14 +95,29 @@ pub(super) fn write(
         });
     }
     if page.traffic.is_some() {
-        for point in points {
-            let known = |roof: &Roof| roof.workers == point.workers && roof.bind == point.bind;
-            if !page.roofs.iter().any(known) {
-                page.roofs.push(Roof::measure(topology, &point.placement)?);
-            }
-        }
+        page.roofs = roofs(topology, points)?;
     }
     page.write(path)
+}
+
+/// The roof of each number of workers and policy. A machine that has no room for the arrays has
+/// none: what was measured at length is not lost for that.
+fn roofs(topology: &Topology, points: &[Point]) -> Result<Vec<Roof>, Failure> {
+    let mut roofs: Vec<Roof> = Vec::new();
+    for point in points {
+        if roofs.iter().any(|roof| roof.workers == point.workers && roof.bind == point.bind) {
+            continue;
+        }
+        match Roof::measure(topology, &point.placement) {
+            Ok(roof) => roofs.push(roof),
+            Err(Failure::Pool(error)) => {
+                say!("pinpool: the report has no memory roof: {error}");
+                return Ok(Vec::new());
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(roofs)
 }
 
 /// One run of a setting, looked at.
@@ -170,6 +185,12 @@ fn line(worker: usize, asked: &[usize], pu: usize, own: &[Span], long: f64) -> L
     // A wait is only written down when it is over, which the last one is not yet.
     let last = own.iter().map(|span| span.end).fold(0.0, f64::max);
     spans.push(Span { kind: WAIT, start: last, end: long });
+    // Nor is the way from a wait to the first claim an event.
+    if let Some(first) = own.iter().map(|span| span.start).min_by(f64::total_cmp)
+        && first > 0.0
+    {
+        spans.insert(0, Span { kind: WAIT, start: 0.0, end: first });
+    }
     let mut sums = [0.0; 5];
     spans.iter().for_each(|span| sums[span.kind] += (span.end - span.start) / 1e6);
     let of = |kind: usize| own.iter().filter(|span| span.kind == kind).count();
@@ -298,13 +319,14 @@ mod tests {
     #[test]
     fn a_line_accounts_for_the_whole_time() {
         let own = [
-            Span { kind: WAIT, start: 0.0, end: 2.0 },
+            Span { kind: WAIT, start: 1.0, end: 2.0 },
             Span { kind: 0, start: 2.0, end: 5.0 },
             Span { kind: 1, start: 5.0, end: 9.0 },
         ];
         let line = line(1, &[3], 3, &own, 10.0);
         assert_eq!((line.chunks, line.stolen, line.binned), (2, 1, false));
         assert!((line.sums.iter().sum::<f64>() - 10e-6).abs() < 1e-12, "{line:?}");
+        assert_eq!(line.spans.first(), Some(&(WAIT, 0.0, 1.0)));
         assert_eq!(line.spans.last(), Some(&(WAIT, 9.0, 10.0)));
     }
 
