@@ -59,6 +59,9 @@ class Browser:
         return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
 
     def open(self, path):
+        # What the browser's own first page asked for is not ours.
+        self.call("POST", "/url", {"url": "about:blank"})
+        self.asked_for()
         self.call("POST", "/url", {"url": f"file://{path}"})
         deadline = time.monotonic() + 30
         while not self.run("return !!(window.report && (report.done || report.errors.length))"):
@@ -88,7 +91,7 @@ class Browser:
         """What the page asked any network or file for, since this was last asked, itself apart."""
         entries = [json.loads(e["message"])["message"] for e in self.call("POST", "/se/log", {"type": "performance"})]
         urls = [e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"]
-        return [url for url in urls if not url.startswith("file:") or not url.endswith(".html")]
+        return [url for url in urls if not (url.startswith("file:") and url.endswith(".html"))]
 
 
 @contextlib.contextmanager
@@ -122,7 +125,10 @@ def data_of(path):
 
 INKED = """
 const canvas = document.querySelector(`[data-plot="${arguments[0]}"] canvas`);
-const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+// A copy is read: reading the page's own canvas would change how it is drawn.
+const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+copy.drawImage(canvas, 0, 0);
+const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
 const wanted = getComputedStyle(document.documentElement).getPropertyValue(arguments[1]).trim();
 const [r, g, b] = [1, 3, 5].map((at) => parseInt(wanted.slice(at, at + 2), 16));
 let count = 0;
@@ -193,7 +199,8 @@ def check(page, path, name):
     errors = page.errors()
     assert errors == [], errors
     assert page.run("return performance.getEntriesByType('resource').length") == 0
-    assert page.asked_for() == []
+    asked = page.asked_for()
+    assert asked == [], asked
     print(f"{name}: {len(data['points'])} settings, {os.path.getsize(path) // 1024} KiB")
     return data
 
