@@ -138,6 +138,10 @@ fn scales(line: &Scaling) -> Option<String> {
         last.speedup,
         part * 100.0
     );
+    let first = line.steps[0];
+    if last.low <= first.high && first.low <= last.high {
+        return Some(text + ", a difference below the noise.");
+    }
     let bends = line.steps.iter().find(|step| step.speedup < EFFICIENT * step.workers as f64);
     match bends {
         Some(step) => {
@@ -282,6 +286,7 @@ mod tests {
     fn fewer_workers_that_are_as_fast_are_named_with_their_command() {
         let text = said(&page(vec![point(1, 10, 1.005), point(2, 10, 1.0)]));
         assert!(text.contains("needs only 1 worker"), "{text}");
+        assert!(text.contains("50 % of the ideal, a difference below the noise"), "{text}");
         assert!(text.contains("pinpool run k --workers 1 --chunk 10"), "{text}");
     }
 

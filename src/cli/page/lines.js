@@ -1,7 +1,7 @@
 // Plots over numbers of workers, drawn by uPlot: speed-up, efficiency, bandwidth. Marks and intervals
 // are drawn over them here, since uPlot has none.
 const lines = (() => {
-  const { data, points, counts, manyPages, bestPoint } = tools;
+  const { drawn, data, points, counts, manyPages, bestPoint } = tools;
   const { variable, digits, grouped, percent, element, section, note, table } = tools;
   const { scaling } = data;
   const MOST_LINES = 6;
@@ -61,7 +61,6 @@ const lines = (() => {
     };
   }
 
-  const drawn = [];
   /** A plot over numbers of workers; `lines` are {label, colour, points: [[x, y]…], marks?, dash?}. */
   function workersPlot(id, host, lines, axis) {
     const joined = lines.map((line) => [line.points.map((p) => p[0]), line.points.map((p) => p[1])]);
@@ -196,5 +195,5 @@ const lines = (() => {
       element("figure", {}, host, element("figcaption", {}, caption)), table(columns, rows, "Bandwidth as a table"));
   }
 
-  return { drawn, speedup, efficiency, bandwidth };
+  return { speedup, efficiency, bandwidth };
 })();

@@ -1,7 +1,6 @@
 // Draws the whole page, and again when its theme, its width or its medium changes.
 (() => {
-  const { data, points, element, section, note } = tools;
-  const { drawn } = lines;
+  const { drawn, data, points, element, section, note } = tools;
 
   function made() {
     const parts = [];

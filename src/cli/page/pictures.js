@@ -1,6 +1,6 @@
 // What uPlot does not draw, as SVG: heat maps of chunk length and workers, timelines.
 const pictures = (() => {
-  const { data, points, counts, manyPages, bestPoint } = tools;
+  const { drawn, data, points, counts, manyPages, bestPoint } = tools;
   const { digits, grouped, percent, timeUnit, element, shape, section, note, table } = tools;
 
   /** Cividis at five places: rises in lightness, the same to all eyes. */
@@ -89,34 +89,7 @@ const pictures = (() => {
       element("span", { class: "swatch", style: `background:var(--k${at})` }), kind))));
     for (const timeline of data.timelines) {
       const { unit, by } = timeUnit(timeline.seconds);
-      const long = timeline.seconds * 1e6;
-      const [left, wide, high, gap, top] = [128, 960, timeline.lines.length > 16 ? 12 : 26, timeline.lines.length > 16 ? 3 : 8, 6];
-      const bottom = top + timeline.lines.length * (high + gap);
-      const map = shape("svg", { viewBox: `0 0 ${left + wide + 20} ${bottom + 44}`, width: left + wide + 20, role: "img",
-        "aria-label": `timeline of ${timeline.label}`, "data-plot": "timeline" });
-      let spans = 0;
-      timeline.lines.forEach((line, row) => {
-        const y = top + row * (high + gap);
-        map.append(shape("text", { x: left - 8, y: y + high / 2 + 4, "text-anchor": "end" }, `worker ${line.worker}, PU ${line.pu}`));
-        map.append(shape("rect", { x: left, y, width: wide, height: high, style: "fill:var(--k4)" }));
-        for (const [kind, from, to] of line.spans) {
-          spans += 1;
-          if (kind === 4) continue;
-          const [x, width] = [left + from / long * wide, (to - from) / long * wide];
-          // A hair's breadth between neighbours shows where one ends, where there is room for it.
-          const seam = width > 3 ? 0.6 : 0;
-          map.append(shape("rect", { x: x.toFixed(2), y, width: Math.max(0.3, width - seam).toFixed(2), height: high, style: `fill:var(--k${kind})` },
-            shape("title", {}, `${KINDS[kind]}, ${digits(from, 1)} to ${digits(to, 1)} µs`)));
-        }
-      });
-      for (let tick = 0; tick <= 5; tick += 1) {
-        const x = left + wide * tick / 5;
-        map.append(shape("line", { x1: x, x2: x, y1: bottom - gap / 2, y2: bottom + 4, style: "stroke:var(--soft)" }));
-        map.append(shape("text", { x, y: bottom + 18, "text-anchor": tick === 5 ? "end" : tick === 0 ? "start" : "middle" },
-          digits(timeline.seconds * by * tick / 5, 2)));
-      }
-      map.append(shape("text", { x: left + wide / 2, y: bottom + 38, "text-anchor": "middle", class: "soft" }, `time in ${unit}`));
-      report.plots.push({ id: "timeline", points: spans });
+      const host = element("div");
       const binned = timeline.lines.some((line) => line.binned)
         ? " Events are too many to draw: each short time shows what fills most of it." : "";
       const dropped = timeline.dropped > 0 ? ` The trace had no room for the ${timeline.dropped} oldest events.` : "";
@@ -127,11 +100,48 @@ const pictures = (() => {
           ...line.sums.map((sum) => digits(sum * by, 3))] };
       });
       made.append(element("h3", {}, timeline.label),
-        element("figure", {}, element("div", { class: "scroll" }, map), element("figcaption", {},
+        element("figure", {}, host, element("figcaption", {},
           `${digits(timeline.seconds * by, 3)} ${unit} in all.${binned}${dropped}`)),
         table([["worker"], ["bound to PU"], ["ran on PU"], ["chunks"], ["of them stolen"], [`chunk ${unit}`], [`stolen ${unit}`], [`steal ${unit}`], [`journal ${unit}`], [`wait ${unit}`]],
           rows, "Where the time of each worker went, as a table"));
+      drawn.push({ id: "timeline", build: () => drawTimeline(timeline, host) });
     }
+  }
+
+  /** As wide as its place, so that its words keep their size. */
+  function drawTimeline(timeline, host) {
+    const { unit, by } = timeUnit(timeline.seconds);
+    const long = timeline.seconds * 1e6;
+    const many = timeline.lines.length > 16;
+    const [left, high, gap, top] = [128, many ? 14 : 26, many ? 3 : 8, 6];
+    const wide = Math.max(160, host.clientWidth - left - 20);
+    const bottom = top + timeline.lines.length * (high + gap);
+    const map = shape("svg", { viewBox: `0 0 ${left + wide + 20} ${bottom + 44}`, width: left + wide + 20, role: "img",
+      "aria-label": `timeline of ${timeline.label}`, "data-plot": "timeline" });
+    let spans = 0;
+    timeline.lines.forEach((line, row) => {
+      const y = top + row * (high + gap);
+      map.append(shape("text", { x: left - 8, y: y + high / 2 + 4, "text-anchor": "end" }, `worker ${line.worker}, PU ${line.pu}`));
+      map.append(shape("rect", { x: left, y, width: wide, height: high, style: "fill:var(--k4)" }));
+      for (const [kind, from, to] of line.spans) {
+        spans += 1;
+        if (kind === 4) continue;
+        const [x, width] = [left + from / long * wide, (to - from) / long * wide];
+        // A hair's breadth between neighbours shows where one ends, where there is room for it.
+        const seam = width > 3 ? 0.6 : 0;
+        map.append(shape("rect", { x: x.toFixed(2), y, width: Math.max(0.3, width - seam).toFixed(2), height: high, style: `fill:var(--k${kind})` },
+          shape("title", {}, `${KINDS[kind]}, ${digits(from, 1)} to ${digits(to, 1)} µs`)));
+      }
+    });
+    for (let tick = 0; tick <= 5; tick += 1) {
+      const x = left + wide * tick / 5;
+      map.append(shape("line", { x1: x, x2: x, y1: bottom - gap / 2, y2: bottom + 4, style: "stroke:var(--soft)" }));
+      map.append(shape("text", { x, y: bottom + 18, "text-anchor": tick === 5 ? "end" : tick === 0 ? "start" : "middle" },
+        digits(timeline.seconds * by * tick / 5, 2)));
+    }
+    map.append(shape("text", { x: left + wide / 2, y: bottom + 38, "text-anchor": "middle", class: "soft" }, `time in ${unit}`));
+    host.replaceChildren(map);
+    report.plots.push({ id: "timeline", points: spans });
   }
 
   return { heatMaps, timelines };

@@ -58,8 +58,11 @@ const tools = (() => {
   const bestPoint = () =>
     points.reduce((best, point, at) => (point.seconds < points[best].seconds ? at : best), 0);
 
+  /** What is drawn anew for another theme, width or medium: {id, build}. */
+  const drawn = [];
+
   return {
-    data, points, counts, manyPages, bestPoint,
+    drawn, data, points, counts, manyPages, bestPoint,
     variable, digits, grouped, percent, timeUnit, element, shape, section, note, table,
   };
 })();
