@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pinpool::placement::Bind;
-use pinpool::{Backend, Pages};
+use pinpool::Backend;
 use pinpool_kernels::isa::Isa;
 
 use super::numbers;
-use super::pages::{NodeArgs, PagesArgs};
+use super::pages::PagesArgs;
 use super::place::PlaceArgs;
+use super::sweep::SweepArgs;
 
 /// Numerical kernels in pinned worker processes over shared-memory ndarrays.
 #[derive(Debug, Parser)]
@@ -208,63 +208,6 @@ pub(super) struct CompareArgs {
 
     #[command(flatten)]
     pub(super) place: PlaceArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SweepArgs {
-    #[command(flatten)]
-    pub(super) job: JobArgs,
-
-    /// Numbers of workers, such as 1,2,4 [default: 1 and all usable cores].
-    #[arg(long, value_name = "T,…", value_delimiter = ',', value_parser = numbers::count)]
-    pub(super) workers: Vec<usize>,
-
-    /// Policies, such as close,spread.
-    #[arg(long, value_name = "POLICY,…", value_delimiter = ',', default_value = "close")]
-    pub(super) bind: Vec<Bind>,
-
-    /// Chunk lengths, such as 1k,32k [default: the one that `run` takes].
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = numbers::count, conflicts_with = "chunk")]
-    pub(super) chunks: Vec<usize>,
-
-    /// Kinds of pages, such as base,thp: the array is made anew for each measurement.
-    #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_value = "system")]
-    pub(super) pages: Vec<Pages>,
-
-    #[command(flatten)]
-    pub(super) nodes: NodeArgs,
-
-    /// Let there be more workers than places.
-    #[arg(long)]
-    pub(super) oversubscribe: bool,
-
-    /// Time each combination so often, all of them in random order.
-    #[arg(long, value_name = "N", default_value = "7", value_parser = numbers::count)]
-    pub(super) repeat: usize,
-
-    /// Seed of that order.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = numbers::integer)]
-    pub(super) order: u64,
-
-    /// Begin no measurement after this time.
-    #[arg(long, value_name = "SECONDS", value_parser = numbers::seconds)]
-    pub(super) budget: Option<Duration>,
-
-    /// Write each measurement to this file as soon as it is made.
-    #[arg(long, value_name = "FILE.csv")]
-    pub(super) csv: Option<PathBuf>,
-
-    /// Go on with the file of --csv where an earlier sweep of the same job has left off.
-    #[arg(long, requires = "csv")]
-    pub(super) resume: bool,
-
-    /// Print one JSON object instead of a table.
-    #[arg(long)]
-    pub(super) json: bool,
-
-    /// No remarks: nothing on standard error but errors.
-    #[arg(long, short)]
-    pub(super) quiet: bool,
 }
 
 #[derive(Debug, Args)]

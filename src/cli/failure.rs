@@ -17,9 +17,11 @@ use super::plan::UsageError;
 pub(super) enum Failure {
     #[error(transparent)]
     Usage(#[from] UsageError),
-    /// The words of `--synthetic`.
+    /// The words of `--synthetic` or `--simulate`.
     #[error(transparent)]
     Synthetic(TopologyError),
+    #[error(transparent)]
+    Simulate(#[from] pinpool::simulate::SimulateError),
     #[error(transparent)]
     Pool(#[from] pinpool::Error),
     #[error(transparent)]
@@ -62,7 +64,7 @@ impl Failure {
     /// The exit status alone.
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Failure::Usage(_) | Failure::Synthetic(_) => Exit::Usage,
+            Failure::Usage(_) | Failure::Synthetic(_) | Failure::Simulate(_) => Exit::Usage,
             Failure::Pool(error) => pool_exit(error),
             Failure::Interrupted { signal, .. } => {
                 u8::try_from(*signal).map_or(Exit::Failed, Exit::Signal)

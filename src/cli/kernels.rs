@@ -115,6 +115,12 @@ pub(super) trait Job: Copy {
         (rows, chunk)
     }
 
+    /// Bytes of the array and of the results that an element has read and written, where the
+    /// kernel goes through an array.
+    fn traffic(self) -> Option<(u64, u64)> {
+        None
+    }
+
     /// Draws the elements, each chunk's from its own stream.
     fn fill(
         self,
@@ -175,6 +181,11 @@ impl Job for TrigPower {
 
     fn changes_array(self) -> bool {
         self.in_place
+    }
+
+    fn traffic(self) -> Option<(u64, u64)> {
+        // The undo copy is not counted: it is used again for each chunk, and stays in the cache.
+        Some((8, if self.in_place { 8 } else { 0 }))
     }
 
     fn fill(
@@ -252,6 +263,10 @@ impl Job for IsPrime {
     type Element = u64;
     type Slot = Bool;
 
+    fn traffic(self) -> Option<(u64, u64)> {
+        Some((8, size_of::<Bool>() as u64))
+    }
+
     fn fill(
         self,
         pool: &Pool,
@@ -320,6 +335,10 @@ impl Job for Factor {
     #[cfg(feature = "mpi")]
     fn reads_array(self) -> bool {
         true
+    }
+
+    fn traffic(self) -> Option<(u64, u64)> {
+        Some((8, size_of::<FactorsSlot>() as u64))
     }
 
     fn fill(

@@ -22,6 +22,8 @@ pub(super) struct Report {
     pub(super) ranks: Option<usize>,
     /// The PUs that each worker may run on; empty where it is not bound.
     pub(super) places: Vec<Vec<usize>>,
+    /// The PU on which the kernel ran each worker when it was ready.
+    pub(super) ran_on: Vec<usize>,
     pub(super) seed: u64,
     pub(super) elements: usize,
     pub(super) chunk: usize,
@@ -115,7 +117,7 @@ impl fmt::Display for Report {
         if let Some(ranks) = self.ranks {
             write!(f, " of {ranks} ranks")?;
         }
-        writeln!(f, "{}", Places(&self.places))?;
+        writeln!(f, "{}", Places(self))?;
         if let Some(bytes) = self.peak_memory_bytes {
             writeln!(f, "memory   {} at the peak, all processes together", Bytes(bytes))?;
         }
@@ -126,22 +128,35 @@ impl fmt::Display for Report {
     }
 }
 
-/// The PUs of all workers in a few words.
-struct Places<'a>(&'a [Vec<usize>]);
+/// Where the workers are, in a few words: their places, and where the kernel has one elsewhere.
+struct Places<'a>(&'a Report);
 
 impl fmt::Display for Places<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// More workers than this are not listed one by one.
         const SHOWN: usize = 16;
-        if self.0.iter().all(Vec::is_empty) {
+        let Report { places, ran_on, .. } = self.0;
+        let bound = !places.iter().all(Vec::is_empty);
+        if !bound && (self.0.backend != "processes" || ran_on.is_empty()) {
             return Ok(());
         }
-        f.write_str(" on PU")?;
-        for place in self.0.iter().take(SHOWN) {
+        f.write_str(if bound { " on PU" } else { " bound to none, now on PU" })?;
+        let own: Vec<Vec<usize>> = ran_on.iter().map(|&pu| vec![pu]).collect();
+        let shown = if bound { places } else { &own };
+        for place in shown.iter().take(SHOWN) {
             let pus: Vec<String> = place.iter().map(usize::to_string).collect();
             write!(f, " {}", pus.join(","))?;
         }
-        if self.0.len() > SHOWN { f.write_str(" …") } else { Ok(()) }
+        if shown.len() > SHOWN {
+            f.write_str(" …")?;
+        }
+        // Serially the caller runs the chunks, who is bound to nothing.
+        let told = bound && self.0.backend != "serial";
+        let all = places.iter().zip(ran_on).enumerate();
+        for (worker, (_, pu)) in all.filter(|(_, (place, pu))| told && !place.contains(pu)) {
+            write!(f, "; the kernel has worker {worker} on {pu}")?;
+        }
+        Ok(())
     }
 }
 
@@ -157,6 +172,7 @@ mod tests {
             workers: 2,
             ranks: None,
             places: vec![vec![0], vec![1]],
+            ran_on: vec![0, 1],
             seed: 42,
             elements: 40_000_000,
             chunk: 32_768,
@@ -181,7 +197,7 @@ mod tests {
             keys.sort_by_key(|key| text.find(&format!("\"{key}\":")));
             keys.join(" ")
         };
-        let common = "kernel backend isa workers places seed elements chunk chunks seconds total \
+        let common = "kernel backend isa workers places ran_on seed elements chunk chunks seconds total \
                       total_bits slots_hash peak_memory_bytes memory";
         assert_eq!(keys(Count::None {}), common);
         assert_eq!(keys(Count::Primes(3)), format!("{common} primes"));
@@ -201,6 +217,11 @@ mod tests {
         let text = report(Count::None {}).to_string();
         assert!(text.contains("1.5   (bits 3ff8000000000000)"), "{text}");
         assert!(text.contains("40 000 000 elements in 1 221 chunks of 32 768"), "{text}");
-        assert!(text.contains("2 (processes) on PU 0 1"), "{text}");
+        assert!(text.contains("2 (processes) on PU 0 1\n"), "{text}");
+        let elsewhere = Report { ran_on: vec![0, 7], ..report(Count::None {}) }.to_string();
+        assert!(elsewhere.contains("on PU 0 1; the kernel has worker 1 on 7\n"), "{elsewhere}");
+        let none = vec![Vec::new(), Vec::new()];
+        let free = Report { places: none, ..report(Count::None {}) }.to_string();
+        assert!(free.contains("bound to none, now on PU 0 1\n"), "{free}");
     }
 }

@@ -10,6 +10,7 @@ use bytemuck::cast_slice;
 use ndarray::Ix1;
 use pinpool::placement::PlacementOptions;
 use pinpool::{Backend, Pool, SharedArray, Timeline, chrome_trace};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::failure::Failure;
 use super::interrupt;
@@ -34,6 +35,8 @@ pub(super) struct Session<'p, J: Job> {
     pages: PagesArgs,
     chunk: usize,
     seconds: Seconds,
+    /// When the last run began and ended, on the clock of timelines.
+    ran_ns: (u64, u64),
 }
 
 /// What a session is opened with.
@@ -61,7 +64,7 @@ impl<'p, J: Job> Session<'p, J> {
         let how = data::How { name, pages, pool: &pool, plan };
         let array = data::make(&plan.source, &how, job.changes_array())?;
         let chunk = plan.chunk(array.len())?;
-        Ok(Session { job, plan, backend, pool, array, pages, chunk, seconds })
+        Ok(Session { job, plan, backend, pool, array, pages, chunk, seconds, ran_ns: (0, 0) })
     }
 
     /// Draws the elements, where they are drawn.
@@ -98,12 +101,14 @@ impl<'p, J: Job> Session<'p, J> {
     ) -> Result<SharedArray<J::Slot, Ix1>, Failure> {
         let Session { job, plan, pool, array, chunk, .. } = self;
         let chunks = array.len().div_ceil(*chunk);
-        let (slots, elapsed) = progress.watch(pool, plan.kernel.name(), chunks, || {
-            let started = Instant::now();
+        let (slots, began, ended) = progress.watch(pool, plan.kernel.name(), chunks, || {
+            let began = now_ns();
             let slots = job.run(pool, array, *chunk, form);
-            (slots, started.elapsed().as_secs_f64())
+            (slots, began, now_ns())
         });
         interrupt::check()?;
+        self.ran_ns = (began, ended);
+        let elapsed = (ended - began) as f64 / 1e9;
         let first = self.seconds.run == 0.0;
         self.seconds.run = if first { elapsed } else { self.seconds.run.min(elapsed) };
         Ok(slots?)
@@ -112,6 +117,15 @@ impl<'p, J: Job> Session<'p, J> {
     /// Has the next run's time count alone: those so far were to warm up.
     pub(super) fn forget_time(&mut self) {
         self.seconds.run = 0.0;
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// When the last run began and ended, on the clock of timelines.
+    pub(super) fn ran_ns(&self) -> (u64, u64) {
+        self.ran_ns
     }
 
     /// What the workers did so far.
@@ -138,6 +152,7 @@ impl<'p, J: Job> Session<'p, J> {
             isa: self.plan.isa.name(),
             workers: self.pool.workers(),
             ranks: None,
+            ran_on: self.pool.whereabouts().iter().map(|worker| worker.pu).collect(),
             places: self.pool.plan().workers.iter().map(|worker| worker.pus.clone()).collect(),
             seed: self.plan.seed,
             elements,
@@ -180,6 +195,12 @@ impl<'p, J: Job> Session<'p, J> {
     fn chunks(&self) -> usize {
         self.array.len().div_ceil(self.chunk)
     }
+}
+
+/// The clock of timelines.
+fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Writes timelines as a Chrome trace; says how many events there was no room for.

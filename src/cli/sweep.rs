@@ -6,7 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod costs;
+mod options;
 mod record;
+mod report;
+mod simulate;
 mod statistics;
 mod table;
 
@@ -18,7 +22,6 @@ use pinpool::placement::{self, PlacementOptions};
 use pinpool::topology::Topology;
 use pinpool::{Backend, Numa, Pages, SharedArray};
 
-use super::args::SweepArgs;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt;
@@ -29,6 +32,8 @@ use super::progress::Progress;
 use super::session::{Session, Setup};
 use record::{Measurement, Record};
 use table::Summary;
+
+pub(super) use options::SweepArgs;
 
 /// One combination of what is swept.
 #[derive(Debug, Clone)]
@@ -49,6 +54,9 @@ impl Point {
 }
 
 pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
+    if let Some(machine) = &args.simulate {
+        return simulate::run(args, machine);
+    }
     let topology = Topology::current()?;
     let points = points(args, &topology)?;
     // What is wrong with any of them is said before the first is timed.
@@ -74,6 +82,9 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     }
     let identical = same_bits(record.measurements());
     let summary = Summary::of(&points, record.measurements(), left);
+    if let Some(path) = &args.report {
+        report::write(path, args, &topology, (&points, &plans), &summary)?;
+    }
     let text = if args.json { summary.json() } else { summary.table() };
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").map_err(Failure::Stdout)?;
@@ -100,8 +111,7 @@ fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> 
             let placement = PlacementOptions {
                 workers: Some(workers),
                 bind: Some(bind.clone()),
-                oversubscribe: args.oversubscribe,
-                ..PlacementOptions::default()
+                ..args.placement()
             };
             placement::plan(topology, &placement)?;
             for (&pages, &chunk) in

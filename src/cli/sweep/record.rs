@@ -8,7 +8,7 @@ use std::io::Write;
 use pinpool::Pages;
 
 use super::Point;
-use crate::cli::args::SweepArgs;
+use super::SweepArgs;
 use crate::cli::failure::Failure;
 use crate::cli::plan::Plan;
 
@@ -86,6 +86,8 @@ impl Record {
             plan.isa,
             args.nodes.numa
         );
+        let places = args.place_words();
+        let job = if places.is_empty() { job } else { format!("{job} {places:?}") };
         let head = format!("{job}\n{COLUMNS}\n");
         let known =
             if args.resume { fs::read_to_string(path).unwrap_or_default() } else { String::new() };

@@ -18,18 +18,23 @@ pub(super) struct Summary {
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
-    workers: usize,
-    bind: String,
-    pages: String,
-    chunk: usize,
-    repeats: usize,
-    median_seconds: f64,
-    low_seconds: f64,
-    high_seconds: f64,
+pub(super) struct Row {
+    /// The index of what was swept.
+    #[serde(skip)]
+    pub(super) point: usize,
+    #[serde(skip)]
+    pub(super) elements: usize,
+    pub(super) workers: usize,
+    pub(super) bind: String,
+    pub(super) pages: String,
+    pub(super) chunk: usize,
+    pub(super) repeats: usize,
+    pub(super) median_seconds: f64,
+    pub(super) low_seconds: f64,
+    pub(super) high_seconds: f64,
     /// The probability with which low and high enclose the true median.
-    confidence: f64,
-    outliers: usize,
+    pub(super) confidence: f64,
+    pub(super) outliers: usize,
     ns_per_element: f64,
     /// Whether it cannot be told from the fastest: their intervals overlap.
     as_fast_as_the_best: bool,
@@ -38,12 +43,22 @@ struct Row {
 
 impl Summary {
     pub(super) fn of(points: &[Point], measurements: &[Measurement], left: usize) -> Summary {
+        let rows = points.iter().enumerate();
         let mut rows: Vec<Row> =
-            points.iter().filter_map(|point| Row::of(point, measurements)).collect();
+            rows.filter_map(|(at, point)| Row::of(at, point, measurements)).collect();
         rows.sort_by(|a, b| a.median_seconds.total_cmp(&b.median_seconds));
         let best = rows.first().map_or(0.0, |row| row.high_seconds);
         rows.iter_mut().for_each(|row| row.as_fast_as_the_best = row.low_seconds <= best);
         Summary { points: rows, not_measured: left }
+    }
+
+    /// The fastest first.
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.points
+    }
+
+    pub(super) fn not_measured(&self) -> usize {
+        self.not_measured
     }
 
     pub(super) fn json(&self) -> String {
@@ -91,11 +106,13 @@ impl Summary {
 }
 
 impl Row {
-    fn of(point: &Point, measurements: &[Measurement]) -> Option<Row> {
+    fn of(at: usize, point: &Point, measurements: &[Measurement]) -> Option<Row> {
         let own: Vec<&Measurement> = measurements.iter().filter(|m| m.is_of(point)).collect();
         let seconds: Vec<f64> = own.iter().map(|m| m.seconds).collect();
         let found = statistics(&seconds)?;
         Some(Row {
+            point: at,
+            elements: own.first()?.elements,
             workers: point.workers,
             bind: point.bind.clone(),
             pages: point.pages.to_string(),
