@@ -12,6 +12,7 @@
 
 mod error;
 mod file;
+pub(crate) mod locked;
 mod named;
 mod nameless;
 mod record;
