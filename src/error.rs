@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::checkpoint::CheckpointError;
 use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_NDIM, MAX_PARAM_BYTES};
 use crate::placement::PlacementError;
 use crate::queue::{GetError, PutError};
@@ -39,6 +40,9 @@ pub enum Error {
     /// A job came to a bad end.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// A checkpoint could not be begun or gone on from.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Nothing could be put into a queue.
     #[error(transparent)]
     Put(#[from] PutError),

@@ -30,6 +30,7 @@ mod args;
 mod array;
 #[cfg(feature = "capi")]
 pub mod capi;
+mod checkpoint;
 pub mod chunk;
 pub mod config;
 mod control;
@@ -73,6 +74,7 @@ pub use args::{
     Args, Chunk, ChunkMut, Chunks, ChunksMut, ChunksOut, Indices, Param, Whole, indices,
 };
 pub use array::{SaveError, SharedArray};
+pub use checkpoint::{Checkpoint, CheckpointError, Difference};
 pub use ctx::Ctx;
 pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError, WorkerProgramError};

@@ -9,10 +9,12 @@ use bytemuck::Pod;
 use ndarray::Ix1;
 
 use super::Pool;
+use super::checkpoint::{Like, OfJob};
 use super::jobs::{OnDeath, Submission, Ticket};
 use super::running::{Bits, Place, Progress, Running, Value};
 use crate::args::{Args, Description};
 use crate::array::SharedArray;
+use crate::checkpoint::CheckpointError;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
 use crate::entry::{Entry, ForEach, KernelEntry, Map, TryMap};
@@ -30,6 +32,7 @@ pub struct Job<'p> {
     time_limit: Option<Duration>,
     chunk_timeout: Option<Duration>,
     hook: Option<Hook<'p>>,
+    pub(super) checkpoint: Option<OfJob>,
 }
 
 /// Whom the waiting caller tells how far the job is, and how often.
@@ -55,6 +58,7 @@ impl<'p> Job<'p> {
             time_limit: None,
             chunk_timeout: None,
             hook: None,
+            checkpoint: None,
         }
     }
 
@@ -204,6 +208,9 @@ impl<'p> Job<'p> {
         R: Pod,
     {
         captures_nothing(&f);
+        if self.checkpoint.is_some() {
+            return Err(CheckpointError::Unsupported.into());
+        }
         let description = Description::of(args)?;
         let chunks = description.chunks.unwrap_or(1);
         if chunks != 1 {
@@ -271,12 +278,24 @@ impl<'p> Job<'p> {
         if crate::panics::in_kernel() {
             return Err(JobError::InKernel.into());
         }
-        let stream =
+        let mut stream =
             self.stream.unwrap_or_else(|| pool.next_stream.fetch_add(1, Ordering::Relaxed));
         let limited = self.time_limit.or(self.chunk_timeout).is_some();
         if limited {
             pool.needs_processes("a time limit")?;
         }
+        let (mut args, mut results) = (args, results);
+        let checkpoint = match &self.checkpoint {
+            None => None,
+            Some(of_job) => {
+                let (named, flags) = (self.stream, self.flags);
+                let like = Like { entry, offset, stream, named, result_bytes, flags };
+                let attached = of_job.open(pool, &mut args, like, results.take())?;
+                stream = attached.header.stream;
+                results = attached.results();
+                Some((Arc::clone(&attached.segment), attached.before))
+            }
+        };
         let ticket = pool.jobs.submit(Submission {
             args,
             entry,
@@ -286,6 +305,7 @@ impl<'p> Job<'p> {
             stream,
             on_death: self.on_death,
             flags: self.flags,
+            checkpoint,
         })?;
         if limited {
             pool.limit(&ticket, self.time_limit, self.chunk_timeout);
@@ -306,7 +326,11 @@ impl<'p> Job<'p> {
         if let Some(hook) = self.hook {
             (hook.tell)(running.progress(self.pool));
         }
-        Ok(running.take(self.pool)?)
+        let value = running.take(self.pool);
+        match &self.checkpoint {
+            Some(of_job) => of_job.close(self.pool, value),
+            None => Ok(value?),
+        }
     }
 }
 
