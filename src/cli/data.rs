@@ -14,7 +14,7 @@ use super::plan::Source;
 /// The array for a job.
 ///
 /// A file is read where it lies unless the job changes the array or the array is to have a name;
-/// then it is copied, and the user's file stays as it is.
+/// then it is copied, and the user's file stays as it is; but `--array` is that very file.
 pub(super) fn make<T: Pod>(
     source: &Source,
     name: Option<&str>,
@@ -32,6 +32,11 @@ pub(super) fn make<T: Pod>(
             let mut copy = empty(len, name)?;
             read_again(path, &mut copy)?;
             Ok(copy)
+        }
+        Source::Array(path) => {
+            // SAFETY: the contract is the user's, as in `open`.
+            let array = unsafe { SharedArray::open_file(path) }?;
+            not_empty(array, path)
         }
     }
 }
@@ -80,6 +85,13 @@ fn open<T: Pod>(path: &Path) -> Result<SharedArray<T, Ix1>, Failure> {
     // SAFETY: the contract is the user's, who named the file: nobody writes into it or cuts it
     // short while the program reads it; `--help` and the README say so.
     let array = unsafe { SharedArray::open_file_read_only(path) }?;
+    not_empty(array, path)
+}
+
+fn not_empty<T: Pod>(
+    array: SharedArray<T, Ix1>,
+    path: &Path,
+) -> Result<SharedArray<T, Ix1>, Failure> {
     if array.is_empty() {
         return Err(Failure::EmptyInput { path: path.display().to_string() });
     }

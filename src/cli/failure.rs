@@ -7,7 +7,7 @@ use std::io;
 use pinpool::placement::PlacementError;
 use pinpool::segments::GcError;
 use pinpool::topology::TopologyError;
-use pinpool::{AttachError, CreateError, SaveError};
+use pinpool::{AttachError, CheckpointError, CreateError, SaveError};
 
 use super::exit::Exit;
 use super::plan::UsageError;
@@ -42,8 +42,8 @@ pub(super) enum Failure {
     NotResumable { path: String },
     #[error("cannot {action}: {source}")]
     System { action: &'static str, source: io::Error },
-    #[error("ended by {name}; nothing is left behind")]
-    Interrupted { signal: i32, name: &'static str },
+    #[error("ended by {name}; {left}")]
+    Interrupted { signal: i32, name: &'static str, left: String },
     /// Standard output failed.
     #[error("cannot write to standard output: {0}")]
     Stdout(#[source] io::Error),
@@ -79,6 +79,12 @@ fn pool_exit(error: &pinpool::Error) -> Exit {
     match error {
         pinpool::Error::Placement(_) | pinpool::Error::Args(_) => Exit::Usage,
         pinpool::Error::Create(CreateError::Name { .. }) => Exit::Usage,
+        // What is asked for is not what the file has; a file that is broken is no wrong use.
+        pinpool::Error::Checkpoint(
+            CheckpointError::Exists { .. }
+            | CheckpointError::NotFound { .. }
+            | CheckpointError::Differs { .. },
+        ) => Exit::Usage,
         _ => Exit::Failed,
     }
 }

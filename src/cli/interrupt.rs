@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +26,9 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// Names in /dev/shm that this run made and that must not outlive it.
 static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The checkpoint that the run can go on from.
+static CHECKPOINT: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Starts to listen for SIGINT and SIGTERM.
 pub(super) fn listen() -> Result<(), Failure> {
@@ -45,8 +49,22 @@ pub(super) fn listen() -> Result<(), Failure> {
 pub(super) fn check() -> Result<(), Failure> {
     match SIGNAL.load(Ordering::Acquire) {
         0 => Ok(()),
-        signal => Err(Failure::Interrupted { signal, name: name_of(signal) }),
+        signal => Err(interrupted(signal)),
     }
+}
+
+fn interrupted(signal: i32) -> Failure {
+    let checkpoint = CHECKPOINT.lock().unwrap_or_else(PoisonError::into_inner);
+    let left = match checkpoint.as_deref().filter(|path| path.exists()) {
+        Some(path) => format!("what is done is kept in '{}': --resume goes on", path.display()),
+        None => "nothing is left behind".to_owned(),
+    };
+    Failure::Interrupted { signal, name: name_of(signal), left }
+}
+
+/// From now on there is something to go on from.
+pub(super) fn keeps(checkpoint: &Path) {
+    *CHECKPOINT.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint.to_owned());
 }
 
 /// Has a name removed should the run be cut off.
@@ -62,8 +80,7 @@ fn cut_off(signal: i32) -> ! {
     }
     // The record of a name that is gone goes too; what cannot be collected now is so by the next pool.
     let _ = pinpool::segments::gc();
-    let failure = Failure::Interrupted { signal, name: name_of(signal) };
-    process::exit(i32::from(failure.report().code()))
+    process::exit(i32::from(interrupted(signal).report().code()))
 }
 
 fn name_of(signal: i32) -> &'static str {

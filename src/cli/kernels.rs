@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bytemuck::{Pod, TransparentWrapper, Zeroable};
 use ndarray::Ix1;
-use pinpool::{Args, Bool, Ctx, Param, Pool, SharedArray};
+use pinpool::{Args, Bool, Checkpoint, Ctx, Param, Pool, SharedArray};
 use pinpool_kernels::primes::{Factors, factor_slice, is_prime_slice};
 use pinpool_kernels::{tree_fold, trig_power_in_place_sum, trig_power_sum};
 
@@ -31,7 +31,7 @@ pub(super) trait WithJob {
 pub(super) fn with_job(plan: &Plan, then: impl WithJob) -> Result<Exit, Failure> {
     let range = match plan.source {
         Source::Drawn { low, high, .. } => Range { low, high },
-        Source::File(_) => Range { low: 0, high: 0 },
+        Source::File(_) | Source::Array(_) => Range { low: 0, high: 0 },
     };
     match plan.kernel {
         Kernel::TrigPower { rounds, in_place } => then.with(TrigPower { rounds, in_place }, plan),
@@ -44,15 +44,17 @@ pub(super) fn with_job(plan: &Plan, then: impl WithJob) -> Result<Exit, Failure>
 
 /// How a job is run: the results have the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Form {
+pub(super) enum Form<'c> {
     /// The call waits for the job.
     #[default]
     Blocking,
     /// The job is started in a scope and its result fetched.
     Scoped,
+    /// As blocking, with a checkpoint.
+    Kept(&'c Checkpoint),
 }
 
-impl Form {
+impl Form<'_> {
     pub(super) fn map<'env, A, F, R>(
         self,
         pool: &'env Pool,
@@ -67,6 +69,7 @@ impl Form {
         match self {
             Form::Blocking => pool.map(args, f),
             Form::Scoped => pool.scope(|scope| scope.map(args, f)?.get()),
+            Form::Kept(checkpoint) => pool.job().checkpoint(checkpoint.clone()).map(args, f),
         }
     }
 
@@ -78,6 +81,7 @@ impl Form {
         match self {
             Form::Blocking => pool.for_each(args, f),
             Form::Scoped => pool.scope(|scope| scope.for_each(args, f)?.get()),
+            Form::Kept(checkpoint) => pool.job().checkpoint(checkpoint.clone()).for_each(args, f),
         }
     }
 }
@@ -111,7 +115,7 @@ pub(super) trait Job: Copy {
         pool: &Pool,
         array: &mut SharedArray<Self::Element, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<Self::Slot, Ix1>>;
 
     /// The total of the slots, and what the kernel counts.
@@ -173,7 +177,7 @@ impl Job for TrigPower {
         pool: &Pool,
         array: &mut SharedArray<f64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<f64, Ix1>> {
         let rounds = Param(self.rounds);
         if self.in_place {
@@ -245,7 +249,7 @@ impl Job for IsPrime {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<Bool, Ix1>> {
         let mut prime = SharedArray::zeros(array.len())?;
         form.for_each(
@@ -309,7 +313,7 @@ impl Job for Factor {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<FactorsSlot, Ix1>> {
         let mut factors = SharedArray::zeros(array.len())?;
         form.for_each(

@@ -48,6 +48,10 @@ pub(super) enum UsageError {
     NoCommands,
     #[error("command {line} ({text}): {problem}")]
     Command { line: usize, text: String, problem: &'static str },
+    #[error(
+        "--array changes the file itself; give --checkpoint to begin or --resume to go on, or --input to work on a copy"
+    )]
+    ArrayAlone,
     #[error("PINPOOL_SEED: {0}")]
     Seed(NumberError),
     #[error("PINPOOL_ISA: {0}")]
@@ -94,6 +98,8 @@ pub(super) enum Source {
     Drawn { elements: usize, low: u64, high: u64 },
     /// Read from a `.npy` file.
     File(PathBuf),
+    /// A `.npy` file itself.
+    Array(PathBuf),
 }
 
 impl Plan {
@@ -137,6 +143,15 @@ impl Plan {
             plan.chunk(elements)?;
         }
         Ok(plan)
+    }
+
+    /// With a file itself as the array, which needs a checkpoint.
+    pub(super) fn on_file(self, path: PathBuf, kept: bool) -> Result<Plan, UsageError> {
+        if kept {
+            Ok(Plan { source: Source::Array(path), ..self })
+        } else {
+            Err(UsageError::ArrayAlone)
+        }
     }
 
     /// The chunk length for an array of so many elements; known to the caller or by default, it
