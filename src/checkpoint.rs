@@ -126,6 +126,15 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
+    /// The job never began.
+    pub(crate) fn abandoned(&self) {
+        let Checkpoint { path, resume, .. } = &self.checkpoint;
+        if !resume {
+            // Best effort: the error that led here is the one to report.
+            let _ = remove_if_at(path, self.segment.fd().as_fd());
+        }
+    }
+
     /// The job has ended well.
     pub(crate) fn ended(&self) -> Result<(), CheckpointError> {
         let Checkpoint { path, keep, .. } = &self.checkpoint;

@@ -589,6 +589,12 @@ fn a_run_that_lives_is_not_resumed_and_one_that_is_dead_but_for_a_stopped_worker
     assert!(wait_until(20, || !in_use(&serial())), "after {:?}", start.elapsed());
 }
 
+fn pool_that_is_closed() -> Pool {
+    let pool = serial();
+    pool.close();
+    pool
+}
+
 #[test]
 fn arrays_in_memory_and_calls_have_no_checkpoint() {
     let _alone = alone();
@@ -605,6 +611,10 @@ fn arrays_in_memory_and_calls_have_no_checkpoint() {
     let error = job().call((), |(), _| 1u64).unwrap_err();
     assert!(matches!(error, Error::Checkpoint(CheckpointError::Unsupported)));
     assert!(!file.exists());
+    let closed = pool_that_is_closed();
+    let error = closed.job().checkpoint(Checkpoint::begin(&file)).map(indices(9), |i, _| i);
+    assert!(matches!(error.unwrap_err(), Error::Job(JobError::Closed)));
+    assert!(!file.exists(), "what never began leaves no file");
     // A job over numbers alone has results to keep.
     let squares = job().map(indices(100), |i, _| i * i).unwrap();
     assert_eq!(squares.as_slice()[99], 99 * 99);

@@ -75,6 +75,13 @@ impl OfJob {
         Ok(attached)
     }
 
+    /// The job could not be submitted: a file that was made for it goes again.
+    pub(super) fn abandon(&self) {
+        if let Some((attached, _)) = self.open.get() {
+            attached.abandoned();
+        }
+    }
+
     /// The job is over: its results leave the file, and the file goes if all is well.
     pub(super) fn close<T>(&self, pool: &Pool, value: Result<T, JobError>) -> Result<T> {
         pool.let_go();

@@ -296,7 +296,7 @@ impl<'p> Job<'p> {
                 Some((Arc::clone(&attached.segment), attached.before))
             }
         };
-        let ticket = pool.jobs.submit(Submission {
+        let submission = Submission {
             args,
             entry,
             offset,
@@ -306,6 +306,10 @@ impl<'p> Job<'p> {
             on_death: self.on_death,
             flags: self.flags,
             checkpoint,
+        };
+        let ticket = pool.jobs.submit(submission).inspect_err(|_| {
+            // The pool takes no jobs: nothing was begun.
+            self.checkpoint.iter().for_each(OfJob::abandon);
         })?;
         if limited {
             pool.limit(&ticket, self.time_limit, self.chunk_timeout);
