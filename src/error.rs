@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::checkpoint::CheckpointError;
 use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_NDIM, MAX_PARAM_BYTES};
 use crate::placement::PlacementError;
 use crate::queue::{GetError, PutError};
@@ -43,6 +44,9 @@ pub enum Error {
     #[cfg(feature = "mpi")]
     #[error(transparent)]
     Cluster(#[from] crate::cluster::ClusterError),
+    /// A checkpoint could not be begun or gone on from.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Nothing could be put into a queue.
     #[error(transparent)]
     Put(#[from] PutError),

@@ -31,6 +31,7 @@ mod array;
 mod array_builder;
 #[cfg(feature = "capi")]
 pub mod capi;
+mod checkpoint;
 pub mod chunk;
 #[cfg(feature = "mpi")]
 mod cluster;
@@ -79,6 +80,7 @@ pub use args::{
 };
 pub use array::{SaveError, SharedArray};
 pub use array_builder::ArrayBuilder;
+pub use checkpoint::{Checkpoint, CheckpointError, Difference};
 #[cfg(feature = "mpi")]
 pub use cluster::{Cluster, ClusterArray, ClusterBuilder, ClusterError, ClusterJob, Dealt};
 pub use ctx::Ctx;

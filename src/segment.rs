@@ -14,6 +14,7 @@ pub(crate) mod audience;
 mod error;
 mod file;
 mod huge;
+pub(crate) mod locked;
 mod named;
 mod nameless;
 mod record;

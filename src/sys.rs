@@ -1,5 +1,6 @@
 //! The system calls that the library makes, one function a call.
 pub(crate) mod float;
+pub(crate) mod flush;
 pub(crate) mod image;
 #[cfg(feature = "capi")]
 pub(crate) mod loader;

@@ -150,6 +150,27 @@ pub(super) struct RunArgs {
     #[arg(long, requires = "name")]
     pub(super) keep: bool,
 
+    /// Change the elements in this file itself, so that the run can go on after everything has
+    /// died: with --in-place, and --checkpoint to begin or --resume to go on.
+    ///
+    /// Nobody may write into it or cut it short until the run has come to its end.
+    #[arg(long, value_name = "FILE.npy", requires = "in_place", conflicts_with_all = ["elements", "input", "name", "verify"])]
+    pub(super) array: Option<PathBuf>,
+
+    /// Keep what a resume needs in FILE.npy.pinpool, until the run has ended well.
+    #[arg(long, requires = "array", conflicts_with = "resume")]
+    pub(super) checkpoint: bool,
+
+    /// Have the checkpoint outlast a loss of power: waits for the disk five times a chunk.
+    ///
+    /// A resume keeps to it.
+    #[arg(long, requires = "checkpoint", conflicts_with = "resume")]
+    pub(super) durable: bool,
+
+    /// Go on with the run of --array that did not come to its end; the result has the same bits.
+    #[arg(long, requires = "array", conflicts_with = "save_input")]
+    pub(super) resume: bool,
+
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub(super) json: bool,
@@ -172,7 +193,9 @@ pub(super) struct RunArgs {
     ///
     /// Start it as `mpirun -n 2 --map-by ppr:1:node:PE=CORES pinpool run … --mpi`, or by srun. The
     /// result has the same bits as without. Needs a program built with the feature `mpi`.
-    #[arg(long, conflicts_with_all = ["name", "trace", "verify"])]
+    #[arg(long, conflicts_with_all = [
+        "name", "trace", "verify", "array", "checkpoint", "resume", "durable", "pages", "numa", "prefault",
+    ])]
     pub(super) mpi: bool,
 
     #[command(flatten)]

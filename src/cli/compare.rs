@@ -22,7 +22,7 @@ use super::session::{Session, Setup, write_trace};
 use super::{interrupt, memory};
 
 /// In this order: the first is what the others are measured against.
-const ROWS: [(Backend, Form); 4] = [
+const ROWS: [(Backend, Form<'static>); 4] = [
     (Backend::Serial, Form::Blocking),
     (Backend::Threads, Form::Blocking),
     (Backend::Processes, Form::Blocking),

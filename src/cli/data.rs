@@ -25,7 +25,8 @@ pub(super) struct How<'a> {
 /// The array for a job.
 ///
 /// A file is read where it lies unless the job changes the array, or the array is to have a name or
-/// memory of its own kind; then it is copied, and the user's file stays as it is.
+/// memory of its own kind; then it is copied, and the user's file stays as it is; but `--array` is
+/// that very file.
 pub(super) fn make<T: Pod>(
     source: &Source,
     how: &How<'_>,
@@ -43,6 +44,11 @@ pub(super) fn make<T: Pod>(
             let mut copy = empty(len, how)?;
             read_again(path, &mut copy)?;
             Ok(copy)
+        }
+        Source::Array(path) => {
+            // SAFETY: the contract is the user's, as in `open`.
+            let array = unsafe { SharedArray::open_file(path) }?;
+            not_empty(array, path)
         }
     }
 }
@@ -101,7 +107,13 @@ pub(super) fn map<T: Pod>(path: &Path) -> pinpool::Result<SharedArray<T, Ix1>> {
 }
 
 fn open<T: Pod>(path: &Path) -> Result<SharedArray<T, Ix1>, Failure> {
-    let array = map(path)?;
+    not_empty(map(path)?, path)
+}
+
+fn not_empty<T: Pod>(
+    array: SharedArray<T, Ix1>,
+    path: &Path,
+) -> Result<SharedArray<T, Ix1>, Failure> {
     if array.is_empty() {
         return Err(Failure::EmptyInput { path: path.display().to_string() });
     }

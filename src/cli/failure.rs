@@ -7,7 +7,7 @@ use std::io;
 use pinpool::placement::PlacementError;
 use pinpool::segments::GcError;
 use pinpool::topology::TopologyError;
-use pinpool::{AttachError, CreateError, SaveError};
+use pinpool::{AttachError, CheckpointError, CreateError, SaveError};
 
 use super::exit::Exit;
 use super::plan::UsageError;
@@ -44,8 +44,8 @@ pub(super) enum Failure {
     NotResumable { path: String },
     #[error("cannot {action}: {source}")]
     System { action: &'static str, source: io::Error },
-    #[error("ended by {name}{finished}; nothing is left behind")]
-    Interrupted { signal: i32, name: &'static str, finished: String },
+    #[error("ended by {name}{finished}; {left}")]
+    Interrupted { signal: i32, name: &'static str, finished: String, left: String },
     /// Standard output failed.
     #[error("cannot write to standard output: {0}")]
     Stdout(#[source] io::Error),
@@ -86,6 +86,12 @@ fn pool_exit(error: &pinpool::Error) -> Exit {
             | CreateError::NoNode { .. }
             | CreateError::HugePageSize { .. }
             | CreateError::HugePagesNamed { .. },
+        ) => Exit::Usage,
+        // What is asked for is not what the file has; a file that is broken is no wrong use.
+        pinpool::Error::Checkpoint(
+            CheckpointError::Exists { .. }
+            | CheckpointError::NotFound { .. }
+            | CheckpointError::Differs { .. },
         ) => Exit::Usage,
         _ => Exit::Failed,
     }

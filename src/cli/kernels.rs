@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bytemuck::{Pod, TransparentWrapper, Zeroable};
 use ndarray::Ix1;
-use pinpool::{Args, Bool, Ctx, Param, Pool, SharedArray};
+use pinpool::{Args, Bool, Checkpoint, Ctx, Param, Pool, SharedArray};
 use pinpool_kernels::primes::{Factors, factor_slice, is_prime_slice};
 use pinpool_kernels::{tree_fold, trig_power_in_place_sum, trig_power_sum};
 
@@ -31,7 +31,7 @@ pub(super) trait WithJob {
 pub(super) fn with_job(plan: &Plan, then: impl WithJob) -> Result<Exit, Failure> {
     let range = match plan.source {
         Source::Drawn { low, high, .. } => Range { low, high },
-        Source::File(_) => Range { low: 0, high: 0 },
+        Source::File(_) | Source::Array(_) => Range { low: 0, high: 0 },
     };
     match plan.kernel {
         Kernel::TrigPower { rounds, in_place } => then.with(TrigPower { rounds, in_place }, plan),
@@ -44,23 +44,26 @@ pub(super) fn with_job(plan: &Plan, then: impl WithJob) -> Result<Exit, Failure>
 
 /// How a job is run: the results have the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Form {
+pub(super) enum Form<'c> {
     /// The call waits for the job.
     #[default]
     Blocking,
     /// The job is started in a scope and its result fetched.
     Scoped,
+    /// As blocking, with a checkpoint.
+    Kept(&'c Checkpoint),
     /// The array is a part of a larger one: its first chunk has this number, of so many.
     #[cfg(feature = "mpi")]
     Part { first: u64, total: u64 },
 }
 
-impl Form {
+impl Form<'_> {
     /// A job that the caller waits for.
     pub(super) fn job(self, pool: &Pool) -> pinpool::Job<'_> {
         match self {
             #[cfg(feature = "mpi")]
             Form::Part { first, total } => pool.job().part_of(first, total),
+            Form::Kept(checkpoint) => pool.job().checkpoint(checkpoint.clone()),
             Form::Blocking | Form::Scoped => pool.job(),
         }
     }
@@ -136,7 +139,7 @@ pub(super) trait Job: Copy {
         pool: &Pool,
         array: &mut SharedArray<Self::Element, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<Self::Slot, Ix1>>;
 
     /// The total of the slots, and what the kernel counts.
@@ -204,7 +207,7 @@ impl Job for TrigPower {
         pool: &Pool,
         array: &mut SharedArray<f64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<f64, Ix1>> {
         let rounds = Param(self.rounds);
         if self.in_place {
@@ -282,7 +285,7 @@ impl Job for IsPrime {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<Bool, Ix1>> {
         let mut prime = SharedArray::zeros(array.len())?;
         form.for_each(
@@ -356,7 +359,7 @@ impl Job for Factor {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<FactorsSlot, Ix1>> {
         let mut factors = SharedArray::zeros(array.len())?;
         form.for_each(

@@ -66,8 +66,14 @@ fn work<J: Job>(
         cluster.is_root().then(|| SharedArray::zeros(0)).transpose()?
     };
     let places = places(cluster)?;
+    let pus = cluster.pool().whereabouts().into_iter().map(|worker| worker.pu as u64);
+    let ran_on = cluster.gather(&words(pus)?)?;
     let memory = cluster.gather(&words([memory::peak_bytes().unwrap_or(0)])?)?;
-    let (Some(slots), Some(whole), Some(memory)) = (slots, whole, memory) else { return Ok(()) };
+    let (Some(slots), Some(whole), Some(memory), Some(ran_on)) = (slots, whole, memory, ran_on)
+    else {
+        return Ok(());
+    };
+    let ran_on = ran_on.as_slice().iter().map(|&pu| pu as usize).collect();
     let (total, count) = job.total(slots.as_slice());
     let (elements, chunk) = job.geometry(mine.elements, mine.chunk);
     let report = Report {
@@ -77,6 +83,7 @@ fn work<J: Job>(
         workers: cluster.workers() as usize,
         ranks: Some(cluster.ranks()),
         places,
+        ran_on,
         seed: plan.seed,
         elements,
         chunk,
@@ -86,6 +93,8 @@ fn work<J: Job>(
         total_bits: total.to_bits(),
         slots_hash: hash(cast_slice(slots.as_slice())),
         peak_memory_bytes: Some(memory.total()).filter(|bytes| *bytes > 0),
+        // Each rank has its own rows, in memory of its own.
+        memory: None,
         count,
     };
     if let Some(path) = &args.save_array {
@@ -103,14 +112,15 @@ struct Rows<T: Pod> {
     /// Of the whole array.
     elements: usize,
     chunk: usize,
-    form: Form,
+    form: Form<'static>,
 }
 
 impl<T: Pod> Rows<T> {
     fn open<J: Job<Element = T>>(job: J, plan: &Plan, cluster: &Cluster) -> Result<Self, Failure> {
         let (file, elements) = match &plan.source {
             Source::Drawn { elements, .. } => (None, *elements),
-            Source::File(path) => {
+            // The command line refuses `--array` here.
+            Source::File(path) | Source::Array(path) => {
                 let file = cluster.agree("open the input", data::map::<T>(path))?;
                 if file.is_empty() {
                     return Err(Failure::EmptyInput { path: path.display().to_string() });

@@ -33,6 +33,10 @@ pub(super) enum UsageError {
     ChunkTooLong { chunk: usize, elements: usize },
     #[error("{option} is for {kernels}; leave it out")]
     NotForKernel { option: &'static str, kernels: &'static str },
+    #[error(
+        "{option} is for arrays that are made, and --array is a file that is there; leave it out"
+    )]
+    NotForFile { option: &'static str },
     #[error("no integer lies in [{low}, {high}); give a --high above --low")]
     EmptyRange { low: u64, high: u64 },
     #[error("{rounds} rounds are too many; give at most {}", u32::MAX)]
@@ -55,6 +59,10 @@ pub(super) enum UsageError {
     NoCommands,
     #[error("command {line} ({text}): {problem}")]
     Command { line: usize, text: String, problem: &'static str },
+    #[error(
+        "--array changes the file itself; give --checkpoint to begin or --resume to go on, or --input to work on a copy"
+    )]
+    ArrayAlone,
     #[error("PINPOOL_SEED: {0}")]
     Seed(NumberError),
     #[error("PINPOOL_ISA: {0}")]
@@ -101,6 +109,8 @@ pub(super) enum Source {
     Drawn { elements: usize, low: u64, high: u64 },
     /// Read from a `.npy` file.
     File(PathBuf),
+    /// A `.npy` file itself.
+    Array(PathBuf),
 }
 
 impl Plan {
@@ -150,7 +160,19 @@ impl Plan {
     pub(super) fn check_pages(&self, pages: &PagesArgs) -> Result<(), UsageError> {
         match pages.asked() {
             Some(option) if self.kernel.is_range() => refuse(true, option, WITH_ARRAY),
+            Some(option) if matches!(self.source, Source::Array(_)) => {
+                Err(UsageError::NotForFile { option })
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// With a file itself as the array, which needs a checkpoint.
+    pub(super) fn on_file(self, path: PathBuf, kept: bool) -> Result<Plan, UsageError> {
+        if kept {
+            Ok(Plan { source: Source::Array(path), ..self })
+        } else {
+            Err(UsageError::ArrayAlone)
         }
     }
 

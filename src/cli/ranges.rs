@@ -73,7 +73,7 @@ impl Job for CountPrimes {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<u64, Ix1>> {
         let end = Param([self.span, self.high]);
         form.map(pool, (array.chunks(chunk), end), |(row, [span, high]), _| {
@@ -127,7 +127,7 @@ impl Job for PrimePi {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<u64, Ix1>> {
         form.map(pool, array.chunks(chunk), |row, _| primes::prime_pi(row[0]))
     }

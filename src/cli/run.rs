@@ -5,7 +5,7 @@
 use std::io::{self, BufWriter, Write};
 
 use ndarray::Ix1;
-use pinpool::SharedArray;
+use pinpool::{Checkpoint, SharedArray};
 
 use super::args::RunArgs;
 use super::exit::Exit;
@@ -18,7 +18,10 @@ use super::report::Report;
 use super::session::{Session, Setup, write_trace};
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    let plan = Plan::of(&args.job)?;
+    let mut plan = Plan::of(&args.job)?;
+    if let Some(path) = &args.array {
+        plan = plan.on_file(path.clone(), args.checkpoint || args.resume)?;
+    }
     plan.check_pages(&args.pages)?;
     with_job(&plan, args)
 }
@@ -59,7 +62,17 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
         session.array.save(path)?;
         interrupt::check()?;
     }
-    let slots = session.run(Form::Blocking, &progress)?;
+    let checkpoint = checkpoint(args);
+    if let Some(checkpoint) = &checkpoint {
+        interrupt::keeps(checkpoint.path());
+    }
+    let form = checkpoint.as_ref().map_or(Form::Blocking, Form::Kept);
+    let slots = session.run(form, &progress).inspect_err(|failure| {
+        if let (Some(checkpoint), Failure::Pool(pinpool::Error::Job(_))) = (&checkpoint, failure) {
+            let path = checkpoint.path().display();
+            say!("pinpool: what is done is kept in '{path}'; --resume goes on with it");
+        }
+    })?;
     let report = session.report(&slots);
     if let Some(path) = &args.trace {
         write_trace(path, &[(plan.kernel.name(), &session.timeline())])?;
@@ -79,11 +92,26 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
     if args.verify && !args.quiet {
         say!("verified: the serial run has the same bits");
     }
+    if let Some(checkpoint) = &checkpoint {
+        // Not before what came of it is where the user wants it: until here a resume gives it again.
+        checkpoint.remove().map_err(pinpool::Error::from)?;
+    }
     if args.keep {
         let keep = session.array.set_persist(true);
         keep.map_err(|source| Failure::System { action: "keep the array's name", source })?;
     }
     Ok(Exit::Done)
+}
+
+/// The checkpoint that the words ask for, beside the array.
+fn checkpoint(args: &RunArgs) -> Option<Checkpoint> {
+    let path = Checkpoint::beside(args.array.as_ref()?);
+    let checkpoint = if args.resume {
+        Checkpoint::resume(path)
+    } else {
+        Checkpoint::begin(path).durable(args.durable)
+    };
+    Some(checkpoint.keep(true))
 }
 
 /// Prints what the run gave, as JSON or as text.

@@ -88,7 +88,7 @@ impl<'p, J: Job> Session<'p, J> {
             return Ok(());
         }
         match &self.plan.source {
-            Source::File(path) => data::read_again(path, &mut self.array),
+            Source::File(path) | Source::Array(path) => data::read_again(path, &mut self.array),
             Source::Drawn { .. } => self.fill(progress),
         }
     }
@@ -96,7 +96,7 @@ impl<'p, J: Job> Session<'p, J> {
     /// Runs the kernel and notes the time; of several runs the best one counts.
     pub(super) fn run(
         &mut self,
-        form: Form,
+        form: Form<'_>,
         progress: &Progress,
     ) -> Result<SharedArray<J::Slot, Ix1>, Failure> {
         let Session { job, plan, pool, array, chunk, .. } = self;

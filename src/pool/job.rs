@@ -9,11 +9,13 @@ use bytemuck::Pod;
 use ndarray::Ix1;
 
 use super::Pool;
+use super::checkpoint::{Like, OfJob};
 use super::jobs::{OnDeath, Submission, Ticket};
 use super::limits::{Attention, Stall};
 use super::running::{Bits, Place, Progress, Running, Value};
 use crate::args::{Args, Description, Part};
 use crate::array::SharedArray;
+use crate::checkpoint::CheckpointError;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
 use crate::entry::{Entry, ForEach, KernelEntry, Map, TryMap};
@@ -33,6 +35,7 @@ pub struct Job<'p> {
     chunk_timeout: Option<Duration>,
     hook: Option<Hook<'p>>,
     stall: Option<StallHook<'p>>,
+    pub(super) checkpoint: Option<OfJob>,
 }
 
 /// Whom the waiting caller tells of chunks that take longer than this.
@@ -73,6 +76,7 @@ impl<'p> Job<'p> {
             chunk_timeout: None,
             hook: None,
             stall: None,
+            checkpoint: None,
         }
     }
 
@@ -268,6 +272,9 @@ impl<'p> Job<'p> {
         R: Pod,
     {
         captures_nothing(&f);
+        if self.checkpoint.is_some() {
+            return Err(CheckpointError::Unsupported.into());
+        }
         let description = Description::of(args)?;
         let chunks = description.chunks.unwrap_or(1);
         if chunks != 1 {
@@ -340,13 +347,25 @@ impl<'p> Job<'p> {
         if crate::panics::in_kernel() {
             return Err(JobError::InKernel.into());
         }
-        let stream =
+        let mut stream =
             self.stream.unwrap_or_else(|| pool.next_stream.fetch_add(1, Ordering::Relaxed));
         let limited = self.time_limit.or(self.chunk_timeout).is_some();
         if limited {
             pool.needs_processes("a time limit")?;
         }
-        let ticket = pool.jobs.submit(Submission {
+        let (mut args, mut results) = (args, results);
+        let checkpoint = match &self.checkpoint {
+            None => None,
+            Some(of_job) => {
+                let (named, flags) = (self.stream, self.flags);
+                let like = Like { entry, offset, stream, named, result_bytes, flags };
+                let attached = of_job.open(pool, &mut args, like, results.take())?;
+                stream = attached.header.stream;
+                results = attached.results();
+                Some((Arc::clone(&attached.segment), attached.before))
+            }
+        };
+        let submission = Submission {
             args,
             entry,
             offset,
@@ -355,6 +374,11 @@ impl<'p> Job<'p> {
             stream,
             on_death: self.on_death,
             flags: self.flags,
+            checkpoint,
+        };
+        let ticket = pool.jobs.submit(submission).inspect_err(|_| {
+            // The pool takes no jobs: nothing was begun.
+            self.checkpoint.iter().for_each(OfJob::abandon);
         })?;
         if limited {
             pool.limit(&ticket, self.time_limit, self.chunk_timeout);
@@ -373,7 +397,11 @@ impl<'p> Job<'p> {
         if let Some(hook) = self.hook {
             (hook.tell)(running.progress(self.pool));
         }
-        Ok(running.take(self.pool)?)
+        let value = running.take(self.pool);
+        match &self.checkpoint {
+            Some(of_job) => of_job.close(self.pool, value),
+            None => Ok(value?),
+        }
     }
 }
 

@@ -141,6 +141,21 @@ pub(crate) fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
+/// When a file was made, in nanoseconds since 1970; 0 where the file system does not keep it.
+///
+/// With the inode's number it is the identity of a file that outlives the machine's being off: the
+/// device's number does not.
+pub(crate) fn birth(fd: impl AsFd) -> u64 {
+    let flags = rustix::fs::StatxFlags::BTIME;
+    match rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, flags) {
+        Ok(found) if found.stx_mask & flags.bits() != 0 => {
+            let seconds = u64::try_from(found.stx_btime.tv_sec).unwrap_or(0);
+            seconds.wrapping_mul(1_000_000_000).wrapping_add(found.stx_btime.tv_nsec.into())
+        }
+        _ => 0,
+    }
+}
+
 /// How many names a file has.
 #[allow(clippy::unnecessary_cast, reason = "it is a u32 on aarch64")]
 pub(crate) fn links(stat: &Stat) -> u64 {
