@@ -51,8 +51,9 @@ pub(crate) fn point(point: Point, other: impl FnOnce() -> Option<rustix::process
         _ => other(),
     };
     if let Some(pid) = pid {
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("ours to kill");
+        // Said before it is done: a worker ends with its parent.
         std::fs::write(format!("{file}.killed"), "").expect("said so");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("ours to kill");
     }
 }
 
