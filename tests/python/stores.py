@@ -82,12 +82,14 @@ def called(text):
 
 def event_x86(name, steps, i):
     text = steps[i].text
-    store = re.match(r"movq\s+\$0x([01]),(-?[0-9a-fx]*)\(%(\w+)([^)]*)\)$", text)
-    if store and store[3] not in ("rsp", "rbp"):
-        if name == RECOVER:
-            return "disarm" if store[1] == "0" else None
-        if store[2] == ARMED:
-            return "arm" if store[1] == "1" else "disarm"
+    if store := re.match(r"movq\s+\$0x0,(-?[0-9a-fx]*)\(%(\w+)([^)]*)\)$", text):
+        shared = store[2] not in ("rsp", "rbp")
+        return "disarm" if shared and (name == RECOVER or not store[1] + store[3]) else None
+    if (store := re.match(r"mov\s+%(r\w+),\(%r(?!sp)\w+\)$", text)) and name == RUN:
+        # The chunk's number and one.
+        before = [s.text for s in steps[max(0, i - 8) : i]]
+        one = rf"(lea\s+0x1\(%\w+\),%{store[1]}|inc\s+%{store[1]})$"
+        return "arm" if any(re.match(one, t) for t in before) else None
     if re.match(r"call\s+\*0x10\(%r(?!ip)\w+\)", text):
         return "kernel"
     if re.match(r"mov\s+%r\w+,\(%r\w+,%r\w+,8\)$", text):
@@ -107,7 +109,8 @@ def event_arm(name, steps, i):
     if re.match(r"stlr\s+xzr,", text):
         return "disarm"
     if store := re.match(r"stlr\s+x(\d+),", text):
-        return "arm" if value_of(steps, i, store[1]) == "mov #0x1" else "done"
+        one = re.match(r"add [xw]\d+, #0x1$", value_of(steps, i, store[1]))
+        return "arm" if one else "done"
     if call := re.match(r"blr\s+x(\d+)$", text):
         return "kernel" if value_of(steps, i, call[1]).endswith("#16]") else None
     if re.match(r"(stlxr\s+\w+, x|casal\s+x)", text) or "__aarch64_cas8" in called(text):
@@ -122,10 +125,6 @@ def value_of(steps, i, register):
         if put and not put[1].startswith("st"):
             return f"{put[1]} {put[2]}"
     return ""
-
-
-# Where `armed` lies in `layout::Current`.
-ARMED = "0x18"
 
 
 def event(name, steps, i, arm):
