@@ -43,6 +43,7 @@ pub mod doctor;
 mod element;
 mod entry;
 mod error;
+mod fault;
 #[doc(hidden)]
 pub mod fuzzing;
 mod host;

@@ -13,6 +13,7 @@ use crate::checkpoint::put_back;
 use crate::config::{MAX_JOBS, MAX_KILLS, MAX_OWN_DEATHS};
 use crate::entry::{VERDICT_BYTES, VERDICT_DIED, VERDICT_TEXT_BYTES};
 use crate::error::{Death, JobError};
+use crate::fault::{Point, any_worker, point};
 use crate::layout::{ArgKind, JobDesc, KEEP_GOING};
 use crate::mutant::{self, Mutant};
 use crate::protocol::{self, Owner, State, Word};
@@ -31,6 +32,7 @@ impl Jobs {
         let journal_id = current.journal.load(Ordering::Relaxed);
         let journals = inner.journals.iter().chain(&inner.old_journals);
         let journal = journals.into_iter().find(|j| j.id() == journal_id).cloned();
+        point(Point::R1, || any_worker(&self.control));
         let mut lost = None;
         let mut interrupted = false;
         if mutant::on(Mutant::DisarmBeforeRestore) {
@@ -67,6 +69,7 @@ impl Jobs {
                 }
                 .map(|why| (slot, why));
                 compiler_fence(Ordering::SeqCst);
+                point(Point::R2, || any_worker(&self.control));
             }
         }
         // R3
@@ -78,6 +81,7 @@ impl Jobs {
         }
         current.armed.store(0, Ordering::Release);
         compiler_fence(Ordering::SeqCst);
+        point(Point::R3, || any_worker(&self.control));
         for slot in 0..MAX_JOBS {
             let Some(job) = inner.active[slot].as_mut() else { continue };
             let chunks = job.desc.head.chunks;
@@ -115,6 +119,7 @@ impl Jobs {
                 }
                 // R4
                 protocol::reclaim(word, owner, job.epoch, to);
+                point(Point::R4, || any_worker(&self.control));
             }
             // R5: the hints follow from the words again.
             let tally = self.control.tally(slot, worker);
@@ -127,6 +132,7 @@ impl Jobs {
                 tally.over.store(over as u64, Ordering::SeqCst);
             }
             self.control.job(slot).rescan.fetch_add(1, Ordering::SeqCst);
+            point(Point::R5, || any_worker(&self.control));
             self.check_over(slot, job);
         }
         let park = &self.control.worker(worker).park;

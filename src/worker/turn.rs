@@ -3,12 +3,15 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 
+use rustix::process::getppid;
+
 use super::is_over;
 use super::task::Task;
 use crate::control::{Control, store_text};
 use crate::ctx::Ctx;
 use crate::cursor::Cursor;
 use crate::entry::{Call, Outcome};
+use crate::fault::{Point, point};
 use crate::layout::{Current, Dispatch, JobLine, KEEP_GOING, PANIC, RETURNED, Tally};
 use crate::mutant::{self, Mutant};
 use crate::protocol::{self, Owner, State};
@@ -87,6 +90,7 @@ impl Turn<'_> {
             protocol::give_back(word, owner, epoch, previous);
             return Attempt::Stopped;
         }
+        point(Point::W1, getppid);
         cursor.claimed(self.control, task.slot, epoch, chunk, self.tally);
         let journaled = task.journal != 0 && !mutant::on(Mutant::NoJournal);
         let durable = task.is_durable();
@@ -96,6 +100,7 @@ impl Turn<'_> {
             }
             let began = self.trace.start();
             task.save(chunk);
+            point(Point::W2, getppid);
             self.trace.end(EventKind::Journal, began, chunk);
             compiler_fence(Ordering::SeqCst);
             if durable && let Err(text) = task.sync_journal(chunk) {
@@ -108,6 +113,7 @@ impl Turn<'_> {
                 self.fail(chunk, RETURNED, &text);
                 return self.ended(cursor);
             }
+            point(Point::W3, getppid);
         }
         let head = &task.desc.head;
         ctx.enter(head.stream, head.first_chunk + chunk, head.total_chunks);
@@ -117,6 +123,7 @@ impl Turn<'_> {
         let began = self.trace.start();
         let mut outcome = run_kernel(task, chunk, ctx);
         compiler_fence(Ordering::SeqCst);
+        point(Point::W4, getppid);
         self.trace.end_chunk(began, chunk, || cursor.owns(chunk));
         if durable
             && matches!(outcome, Outcome::Done)
@@ -131,11 +138,13 @@ impl Turn<'_> {
                 }
                 protocol::publish(word, owner, epoch, State::Done);
                 compiler_fence(Ordering::SeqCst);
+                point(Point::W5, getppid);
                 let marked = !durable || self.mark_is_durable(chunk);
                 if journaled && marked && !mutant::on(Mutant::NeverDisarm) {
                     self.armed.store(0, Ordering::Release);
                     // What the next chunk writes into `current` must not come before it.
                     compiler_fence(Ordering::SeqCst);
+                    point(Point::W6, getppid);
                 }
             }
             Outcome::Returned(text) => self.fail(chunk, RETURNED, &text),
