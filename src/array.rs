@@ -262,7 +262,8 @@ fn create_segment(
     let header = npy::write(dtype, shape);
     let segment = make(bytes)?;
     // The magic last: who finds it finds a whole array.
-    let written = segment.write_at(&header[8..], 8).and_then(|()| segment.write_at(&header[..8], 0));
+    let written =
+        segment.write_at(&header[8..], 8).and_then(|()| segment.write_at(&header[..8], 0));
     if let Err(source) = written {
         segment.discard();
         let name = segment.label().into_owned();

@@ -363,7 +363,8 @@ mod tests {
 
     #[test]
     fn the_entry_is_called_after_the_version_of_this_crate() {
-        let version = concat!(env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"));
+        let version =
+            concat!(env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"));
         assert_eq!(ENTRY_NAME, format!("pinpool_worker_{version}"));
     }
 

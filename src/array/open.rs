@@ -106,7 +106,11 @@ pub(super) fn read_header(segment: &Segment, name: &str) -> Result<Header, Attac
 }
 
 /// Every byte of a bool array is 0 or 1, as far as its writer kept to the format.
-pub(super) fn check_bools(segment: &Segment, data_offset: usize, name: &str) -> Result<(), AttachError> {
+pub(super) fn check_bools(
+    segment: &Segment,
+    data_offset: usize,
+    name: &str,
+) -> Result<(), AttachError> {
     let mut block = vec![0; CHECK_BLOCK_BYTES];
     let mut offset = data_offset as u64;
     loop {

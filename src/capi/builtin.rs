@@ -6,7 +6,7 @@ use bytemuck::Pod;
 use ndarray::IxDyn;
 use pinpool_kernels::primes::{self, Factors};
 
-use super::array::{CDtype, PP_BOOL, PP_F32, PP_F64, PP_NONE, PP_U64};
+use super::dtype::{CDtype, PP_BOOL, PP_F32, PP_F64, PP_NONE, PP_U64};
 use super::job::{PP_OUT, PP_READ, PP_UPDATE};
 use super::pointers;
 use super::status::{Failure, value};

@@ -46,7 +46,9 @@ enum ForeignError {
          program with libpinpool"
     )]
     InProgram { kernel: String },
-    #[error("/proc/self/maps cannot be read: {reason}; mount /proc, where files of kernels are found")]
+    #[error(
+        "/proc/self/maps cannot be read: {reason}; mount /proc, where files of kernels are found"
+    )]
     NoProc { reason: String },
 }
 
@@ -148,7 +150,9 @@ fn place_of(at: usize) -> Result<(Place, PathBuf), ForeignError> {
 /// What errors call it: its symbol, or its place.
 fn name_of(at: usize, place: &Place, path: &Path) -> String {
     loader::symbol_at(at).unwrap_or_else(|| {
-        let file = path.file_name().unwrap_or(OsStr::new("program")).to_string_lossy();
+        let program = std::env::current_exe().unwrap_or_default();
+        let file = if place.in_program == 0 { path } else { &program };
+        let file = file.file_name().unwrap_or(OsStr::new("program")).to_string_lossy();
         format!("{file}+{:#x}", place.offset)
     })
 }
@@ -183,7 +187,11 @@ fn find(record: &[u8]) -> Result<usize, String> {
         objects::find(|object| {
             let at = object.base.wrapping_add(place.offset as usize);
             let same = match place.in_program {
-                0 => object.index != 0 && object.holds_code(at) && object.identity() == place.identity,
+                0 => {
+                    object.index != 0
+                        && object.holds_code(at)
+                        && object.identity() == place.identity
+                }
                 _ => object.index == 0 && object.holds_code(at),
             };
             same.then_some(at)

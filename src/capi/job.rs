@@ -1,24 +1,23 @@
-//! Jobs: from what C says of one to a description, and the calls that wait for its end.
+//! Jobs as C says them, the calls that start one, and those that wait for its end.
 
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::array::{self, Array, CDtype, PP_NONE, PP_RAW};
-use super::builtin::{self, Builtin};
+use super::array::{self, Array};
+use super::builtin;
+use super::dtype::{self, CDtype, PP_NONE, PP_RAW};
 use super::foreign;
 use super::kernel::Kernel;
 use super::pending::Pending;
+use super::plan::{Plan, seconds};
 use super::pointers;
 use super::pool::{self, Pool};
 use super::status::{Failure, Status, guarded};
-use crate::args::Description;
 use crate::array::AnyArray;
 use crate::config::INLINE_RESULT_BYTES;
 use crate::element::Dtype;
-use crate::layout::ArgKind;
 use crate::pool::untyped;
-use crate::{OnDeath, pool as pools};
 
 /// How a job uses an array: one of the constants below.
 pub type Access = u32;
@@ -37,8 +36,7 @@ pub const PP_WHOLE: Access = 3;
 pub const PP_STREAM_AUTO: u64 = u64::MAX;
 
 /// Told how far a job is, on the thread that waits for it.
-pub type ProgressFunction =
-    Option<unsafe extern "C" fn(done: u64, chunks: u64, data: *mut c_void)>;
+pub type ProgressFunction = Option<unsafe extern "C" fn(done: u64, chunks: u64, data: *mut c_void)>;
 
 /// An array among the arguments of a job.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +46,8 @@ pub struct Arg {
     pub array: *const Array,
     /// What the job does with it.
     pub access: Access,
-    /// Rows of a chunk; 0: a default that follows from the shape (`pp_array_default_chunk`).
+    /// Rows of a chunk; 0: a default that follows from the shape of the first array that has chunks
+    /// (`pp_array_default_chunk`, 64 at least for a built-in kernel).
     pub chunk_rows: usize,
 }
 
@@ -82,209 +81,6 @@ pub struct Job {
     pub progress_data: *mut c_void,
     /// How often, in seconds.
     pub progress_seconds: f64,
-}
-
-/// What of a job is no argument of its kernel.
-#[derive(Debug)]
-pub(super) struct Plan<'a> {
-    pub(super) job: &'a Job,
-    arrays: Vec<(&'a AnyArray, Arg)>,
-    params: &'a [u8],
-}
-
-impl<'a> Plan<'a> {
-    /// # Safety
-    /// The contract of this module.
-    unsafe fn of(job: *const Job) -> Result<Plan<'a>, Failure> {
-        // SAFETY: the contract is the caller's.
-        let job = unsafe { pointers::borrow(job, "job") }?;
-        if job.size != size_of::<Job>() {
-            return Err(Failure::invalid(format!(
-                "the job's size is {}, this library's jobs have {}; begin with PP_JOB_INIT, and \
-                 compile the program with this library's pinpool.h",
-                job.size,
-                size_of::<Job>()
-            )));
-        }
-        // SAFETY: as above.
-        let args = unsafe { pointers::slice(job.args, job.nargs, "job.args") }?;
-        let arrays = args.iter().map(|arg| {
-            // SAFETY: as above.
-            Ok((unsafe { array::array(arg.array) }?, *arg))
-        });
-        let arrays = arrays.collect::<Result<Vec<_>, Failure>>()?;
-        let params = job.params.cast::<u8>();
-        // SAFETY: as above.
-        let params = unsafe { pointers::slice(params, job.params_bytes, "job.params") }?;
-        let plan = Plan { job, arrays, params };
-        plan.check_aliases()?;
-        Ok(plan)
-    }
-
-    /// What a job changes, it has once.
-    fn check_aliases(&self) -> Result<(), Failure> {
-        let changed = |arg: &Arg| matches!(arg.access, PP_UPDATE | PP_OUT);
-        for (i, (array, arg)) in self.arrays.iter().enumerate().filter(|(_, (_, a))| changed(a)) {
-            let same = |other: &AnyArray| other.segment().id() == array.segment().id();
-            let twice = self.arrays.iter().enumerate().any(|(j, (other, _))| j != i && same(other));
-            if twice {
-                return Err(Failure::invalid(format!(
-                    "argument {i} is changed ({}) and is among the arguments once more; a job that \
-                     changes an array has it once",
-                    if arg.access == PP_OUT { "PP_OUT" } else { "PP_UPDATE" }
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the arrays and the parameters. `least` is the shortest default chunk.
-    fn describe(&self, into: &mut Description, least: usize) -> Result<(), Failure> {
-        for (i, (array, arg)) in self.arrays.iter().enumerate() {
-            let kind = match arg.access {
-                PP_READ => ArgKind::Read,
-                PP_UPDATE => ArgKind::Update,
-                PP_OUT => ArgKind::Overwrite,
-                PP_WHOLE => ArgKind::Whole,
-                other => {
-                    return Err(Failure::invalid(format!(
-                        "argument {i} has the access {other}; use PP_READ, PP_UPDATE, PP_OUT or \
-                         PP_WHOLE"
-                    )));
-                }
-            };
-            if matches!(kind, ArgKind::Update | ArgKind::Overwrite) && !array.is_writable() {
-                return Err(crate::ArgsError::ReadOnly.into());
-            }
-            let rows = match arg.chunk_rows {
-                0 => array.default_chunk().max(least),
-                rows => rows,
-            };
-            let (offset, item) = (array.data_offset(), array.dtype().item_bytes());
-            into.untyped(array.segment(), offset, array.shape(), item, kind, rows)?;
-        }
-        if self.job.chunks != 0 {
-            into.set_chunks(self.job.chunks)?;
-        }
-        if !self.params.is_empty() {
-            into.param(self.params)?;
-        }
-        Ok(())
-    }
-
-    /// The description of a job of a C function, which goes first.
-    fn foreign(&self, kernel: &foreign::Foreign) -> Result<Description, Failure> {
-        let mut description = Description::empty();
-        let record = &kernel.record;
-        description.array(record, ArgKind::Whole, 0)?;
-        self.describe(&mut description, 1)?;
-        Ok(description.complete())
-    }
-
-    /// The description of a job of a built-in kernel, if it fits it.
-    fn builtin(&self, builtin: &Builtin) -> Result<Description, Failure> {
-        /// The program's vector kernels ask for as much.
-        const LEAST_CHUNK: usize = 64;
-        self.fits(builtin)?;
-        let mut description = Description::empty();
-        if builtin.arrays.is_empty() {
-            description.set_chunks(self.job.chunks)?;
-            description.next()?.kind = ArgKind::Index as u64;
-        }
-        self.describe(&mut description, LEAST_CHUNK)?;
-        Ok(description.complete())
-    }
-
-    fn fits(&self, builtin: &Builtin) -> Result<(), Failure> {
-        let name = builtin.name.to_string_lossy();
-        let wrong = |text: String| Failure::invalid(format!("{name}: {text}"));
-        let (takes, has) = (builtin.arrays.len(), self.arrays.len());
-        if takes != has {
-            return Err(wrong(format!("it takes {takes} arrays, and the job has {has}")));
-        }
-        for (i, ((array, arg), &(access, dtype))) in
-            self.arrays.iter().zip(builtin.arrays).enumerate()
-        {
-            let dtype = array::dtype(dtype)?;
-            if *array.dtype() != dtype {
-                let found = array.dtype();
-                return Err(wrong(format!("argument {i} holds {found}, it takes {dtype}")));
-            }
-            if arg.access != access {
-                let words = ["PP_READ", "PP_UPDATE", "PP_OUT", "PP_WHOLE"];
-                let word = words[access as usize];
-                return Err(wrong(format!("argument {i} is for {word}; pass it so")));
-            }
-        }
-        self.rows_fit(builtin).map_err(wrong)?;
-        let (takes, has) = (builtin.param_bytes, self.params.len());
-        if takes != has {
-            return Err(wrong(format!("its parameters take {takes} bytes, and the job has {has}")));
-        }
-        (builtin.check)(self.params).map_err(wrong)?;
-        if builtin.arrays.is_empty() && self.job.chunks == 0 {
-            return Err(wrong("it has no arrays; say in `chunks` how many chunks it has".into()));
-        }
-        Ok(())
-    }
-
-    /// The kernels go through two arrays side by side: their rows must be alike.
-    fn rows_fit(&self, builtin: &Builtin) -> Result<(), String> {
-        let geometry = |(array, arg): &(&AnyArray, Arg)| {
-            let shape = array.shape();
-            let rows = shape.first().copied().unwrap_or(1);
-            let row_len: usize = shape.iter().skip(1).product();
-            (rows, row_len, arg.chunk_rows)
-        };
-        let [first, second] = &self.arrays[..] else { return Ok(()) };
-        let ((rows, row_len, chunk), (other_rows, other_len, other_chunk)) =
-            (geometry(first), geometry(second));
-        let expected = if builtin.out_row == 0 { row_len } else { builtin.out_row };
-        if builtin.out_row != 0 && row_len != 1 {
-            return Err(format!("its first array has {row_len} elements a row; pass a list"));
-        }
-        if rows != other_rows || other_len != expected {
-            return Err(format!(
-                "its arrays do not fit: {rows} rows of {row_len} elements, and {other_rows} of \
-                 {other_len}; give the second {rows} rows of {expected}"
-            ));
-        }
-        if chunk != other_chunk || (chunk == 0 && row_len != other_len) {
-            return Err("its arrays have chunks of other lengths; give the same `chunk_rows`".into());
-        }
-        Ok(())
-    }
-
-    /// The pool's job with this one's options.
-    fn options<'p>(&self, pool: &'p crate::Pool) -> Result<pools::Job<'p>, Failure> {
-        let mut job = pool.job();
-        if self.job.stream != PP_STREAM_AUTO {
-            if self.job.stream >> 63 != 0 {
-                return Err(Failure::invalid(format!(
-                    "the stream {} is 2^63 or more; give less, or PP_STREAM_AUTO",
-                    self.job.stream
-                )));
-            }
-            job = job.stream(self.job.stream);
-        }
-        if self.job.fail_on_death {
-            job = job.on_death(OnDeath::Fail);
-        }
-        if let Some(limit) = seconds(self.job.time_limit, "time_limit")? {
-            job = job.time_limit(limit);
-        }
-        if let Some(limit) = seconds(self.job.chunk_timeout, "chunk_timeout")? {
-            job = job.chunk_timeout(limit);
-        }
-        Ok(job)
-    }
-}
-
-/// A time; 0 is none.
-fn seconds(value: f64, what: &str) -> Result<Option<Duration>, Failure> {
-    let duration = Duration::try_from_secs_f64(value)
-        .map_err(|_| Failure::invalid(format!("`{what}` is {value} seconds; give 0 or more")))?;
-    Ok(Some(duration).filter(|d| !d.is_zero()))
 }
 
 /// What runs: a function of one's own, or a built-in one.
@@ -329,7 +125,7 @@ unsafe fn start<T>(
 }
 
 fn slot_type(code: CDtype) -> Result<Option<Dtype>, Failure> {
-    if code == PP_NONE { Ok(None) } else { array::dtype(code).map(Some) }
+    if code == PP_NONE { Ok(None) } else { dtype::dtype(code).map(Some) }
 }
 
 /// Waits for a job, telling how far it is, and gives its results.
@@ -388,11 +184,7 @@ pub unsafe extern "C" fn pp_map(
 
 /// Runs a function of one's own once for each chunk, for what it does to its chunks.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pp_for_each(
-    pool: *const Pool,
-    kernel: Kernel,
-    job: *const Job,
-) -> Status {
+pub unsafe extern "C" fn pp_for_each(pool: *const Pool, kernel: Kernel, job: *const Job) -> Status {
     // SAFETY: the contract of this module.
     guarded(|| unsafe { map(pool, What::Function(kernel), job, PP_NONE, None) })
 }
@@ -429,8 +221,7 @@ pub unsafe extern "C" fn pp_call(
         // SAFETY: as above.
         let plan = unsafe { Plan::of(job) }?;
         let foreign = foreign::locate(kernel)?;
-        let (kernel, mut description) =
-            (foreign.kernel(pool.is_beside())?, plan.foreign(foreign)?);
+        let (kernel, mut description) = (foreign.kernel(pool.is_beside())?, plan.foreign(foreign)?);
         if result_bytes <= INLINE_RESULT_BYTES {
             let options = plan.options(pool)?;
             let running = options.start_any_call(description, kernel, result_bytes)?;

@@ -3,7 +3,7 @@
 //! Every function here takes what C has (pointers, numbers, terminated strings), checks it, and
 //! calls what the rest of the crate offers in Rust; nothing else of the crate knows of it. A
 //! function that can fail gives a [`Status`] and keeps the text of the failure for its thread. No
-//! panic crosses: [`status::guarded`] is around each.
+//! panic crosses: `guarded` is around each.
 //!
 //! # Safety
 //! The contract of all of them: a pointer is null or points to what its type says, for as long as
@@ -19,11 +19,13 @@
 
 mod array;
 mod builtin;
+mod dtype;
 mod foreign;
 mod job;
 mod kernel;
 mod options;
 mod pending;
+mod plan;
 mod pointers;
 mod pool;
 mod status;
@@ -32,6 +34,7 @@ use std::ffi::c_char;
 
 pub use array::*;
 pub use builtin::*;
+pub use dtype::*;
 pub use foreign::*;
 pub use job::*;
 pub use kernel::*;
@@ -104,3 +107,5 @@ pub unsafe extern "C" fn pp_trig_power_sum(a: *const f64, n: usize, rounds: u32)
     })
 }
 
+#[cfg(test)]
+mod tests;

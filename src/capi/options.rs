@@ -30,9 +30,8 @@ const NAMES: &str = "workers, workers-per-core, bind, places, oversubscribe, see
 impl Options {
     fn set(&mut self, name: &str, text: &str) -> Result<(), Failure> {
         let wrong = |why: String| Failure::invalid(format!("option {name}, value {text:?}: {why}"));
-        let number = || {
-            text.parse::<u64>().map_err(|_| wrong("give a whole number, 0 to 2^64 - 1".into()))
-        };
+        let number =
+            || text.parse::<u64>().map_err(|_| wrong("give a whole number, 0 to 2^64 - 1".into()));
         let count = || match number()? {
             0 => Err(wrong("give 1 or more".into())),
             n => usize::try_from(n).map_err(|_| wrong("it is too large".into())),

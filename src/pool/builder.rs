@@ -15,7 +15,7 @@ use rustix::thread::{Timespec, futex};
 
 use super::jobs::Jobs;
 use super::output::Output;
-use super::supervisor::{Supervisor, Watch};
+use super::supervisor::{Launch, Supervisor, Watch};
 use super::table::{Local, Table};
 use super::{Crew, Pool, Threads, shut_down};
 use crate::config::{CANCEL_GRACE_MS, MAX_PARAM_BYTES, START_TIMEOUT_MS};
@@ -292,7 +292,7 @@ impl PoolBuilder {
         let crew = match self.backend {
             Backend::Processes => {
                 self.start_processes(&control, segment, &jobs, table, &plan, program)?
-            },
+            }
             Backend::Threads => self.start_threads(&control, &table, &plan)?,
             Backend::Serial => {
                 let mut worker = Worker::new(control.clone(), 0, 0, Local(table));
@@ -362,12 +362,11 @@ impl PoolBuilder {
         program: Program,
     ) -> Result<Crew> {
         let places = plan.workers.iter().map(|w| w.pus.clone()).collect();
-        let env = self.env.clone();
-        let advice = "look at the limits of open files (ulimit -n) and threads (ulimit -u)";
         let name = self.name.clone().unwrap_or_else(|| "pinpool".into());
-        let watch =
-            Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, program, env, name)
-                .map_err(system("making an eventfd", advice))?;
+        let launch = Launch { program, env: self.env.clone(), name };
+        let advice = "look at the limits of open files (ulimit -n) and threads (ulimit -u)";
+        let watch = Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, launch)
+            .map_err(system("making an eventfd", advice))?;
         let watch = Arc::new(watch);
         let output = Output::start().map_err(system("starting the output thread", advice))?;
         let supervisor = Supervisor::start(Arc::clone(&watch), output)

@@ -35,6 +35,17 @@ use crate::sys::process;
 use crate::trace::{EventKind, Recorder};
 use crate::worker_process::{self, Marker, VARIABLE, starts_in_main};
 
+/// How a worker process is started.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// What it executes.
+    pub(crate) program: Program,
+    /// Variables of its environment beside the parent's.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// What it is called.
+    pub(crate) name: String,
+}
+
 /// What parent and supervisor share.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -44,12 +55,7 @@ pub(crate) struct Watch {
     pub(crate) table: Arc<Table>,
     /// Where each worker runs; empty for anywhere.
     pub(crate) places: Vec<Vec<usize>>,
-    /// What they execute.
-    pub(crate) program: Program,
-    /// Variables of the workers' environment beside the parent's.
-    pub(crate) env: Vec<(OsString, OsString)>,
-    /// What the workers are called.
-    pub(crate) name: String,
+    pub(crate) launch: Launch,
     /// The first start that failed, for `build`.
     pub(crate) failed: Mutex<Option<StartError>>,
     /// The pool's owner is waiting for `build`; from then on restarts are the supervisor's matter.
@@ -67,9 +73,7 @@ impl Watch {
         jobs: Arc<Jobs>,
         table: Arc<Table>,
         places: Vec<Vec<usize>>,
-        program: Program,
-        env: Vec<(OsString, OsString)>,
-        name: String,
+        launch: Launch,
     ) -> std::io::Result<Watch> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         table.set_bell(bell.try_clone()?);
@@ -79,9 +83,7 @@ impl Watch {
             jobs,
             table,
             places,
-            program,
-            env,
-            name,
+            launch,
             failed: Mutex::new(None),
             built: AtomicBool::new(false),
             bell,
@@ -211,14 +213,14 @@ impl Loop {
             worker,
             incarnation: child.incarnation,
             parent: std::process::id(),
-            in_main: starts_in_main() || self.watch.program.is_beside(),
+            in_main: starts_in_main() || self.watch.launch.program.is_beside(),
             pus: self.watch.places[worker].clone(),
         };
-        let mut env = environment(&self.watch.env, &marker);
-        env.extend(self.watch.program.env());
+        let mut env = environment(&self.watch.launch.env, &marker);
+        env.extend(self.watch.launch.program.env());
         let start = process::Start {
-            program: self.watch.program.path(),
-            arg0: format!("{} worker {worker}", self.watch.name),
+            program: self.watch.launch.program.path(),
+            arg0: format!("{} worker {worker}", self.watch.launch.name),
             env,
             keep: &[self.watch.segment.fd(), theirs.as_fd()],
             stdout: stdout.as_fd(),

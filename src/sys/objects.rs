@@ -65,14 +65,8 @@ impl Object {
             unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes().to_vec()
         };
         let base = info.dlpi_addr as usize;
-        let mut object = Object {
-            index,
-            base,
-            name,
-            segments: Vec::new(),
-            dynamic: None,
-            notes: Vec::new(),
-        };
+        let mut object =
+            Object { index, base, name, segments: Vec::new(), dynamic: None, notes: Vec::new() };
         // SAFETY: the loader says that so many headers lie there.
         let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
         for header in headers {
@@ -92,9 +86,9 @@ impl Object {
 
     /// Whether `len` bytes from `at` on lie in one of its segments that has these rights.
     fn has(&self, at: usize, len: usize, flags: u32) -> bool {
-        self.segments.iter().any(|s| {
-            s.flags & flags == flags && at >= s.start && at.saturating_add(len) <= s.end
-        })
+        self.segments
+            .iter()
+            .any(|s| s.flags & flags == flags && at >= s.start && at.saturating_add(len) <= s.end)
     }
 
     /// Whether it holds `at`.
@@ -115,7 +109,8 @@ impl Object {
 
     fn read<T: AnyBitPattern>(&self, at: usize) -> Option<T> {
         // SAFETY: so many bytes lie there in a loaded, readable segment, and any bytes are a `T`.
-        self.has(at, size_of::<T>(), libc::PF_R).then(|| unsafe { (at as *const T).read_unaligned() })
+        self.has(at, size_of::<T>(), libc::PF_R)
+            .then(|| unsafe { (at as *const T).read_unaligned() })
     }
 
     /// The string at `at`, without its end.
@@ -327,8 +322,12 @@ mod tests {
     fn an_object_without_a_build_id_is_told_by_its_code() {
         let at = libc::getppid as *const () as usize;
         let without_note = |object: &Object| {
-            let mut bare = Object { notes: Vec::new(), name: object.name.clone(), ..*object };
-            bare.segments = object.segments.clone();
+            let bare = Object {
+                name: Vec::new(),
+                segments: object.segments.clone(),
+                notes: Vec::new(),
+                ..*object
+            };
             (bare.identity(), object.identity())
         };
         let find_it = || find(|o| o.holds_code(at).then(|| without_note(o))).unwrap();
