@@ -89,17 +89,17 @@ fn format_of(dtype: &str, item_bytes: usize) -> CString {
     let format = match dtype {
         "|b1" => "?",
         "|i1" => "b",
-        "<i2" => "<h",
-        "<i4" => "<i",
-        "<i8" => "<q",
+        "<i2" => "h",
+        "<i4" => "i",
+        "<i8" => "q",
         "|u1" => "B",
-        "<u2" => "<H",
-        "<u4" => "<I",
-        "<u8" => "<Q",
-        "<f4" => "<f",
-        "<f8" => "<d",
-        "<c8" => "<Zf",
-        "<c16" => "<Zd",
+        "<u2" => "H",
+        "<u4" => "I",
+        "<u8" => "Q",
+        "<f4" => "f",
+        "<f8" => "d",
+        "<c8" => "Zf",
+        "<c16" => "Zd",
         _ => return CString::new(format!("{item_bytes}x")).unwrap_or_default(),
     };
     CString::new(format).unwrap_or_default()
@@ -126,7 +126,12 @@ impl Array {
     }
 
     #[staticmethod]
-    fn create_file(py: Python<'_>, path: PathBuf, dtype: u32, shape: Vec<usize>) -> PyResult<Array> {
+    fn create_file(
+        py: Python<'_>,
+        path: PathBuf,
+        dtype: u32,
+        shape: Vec<usize>,
+    ) -> PyResult<Array> {
         let path = c_path(path)?;
         Array::make(py, |library, out| {
             let (path, shape, ndim) = (path.as_ptr(), shape.as_ptr(), shape.len());

@@ -71,9 +71,11 @@ fn builtins() -> PyResult<Vec<(String, String)>> {
             let name = unsafe { (library.pp_builtin_name)(i) };
             // SAFETY: a constant of the library.
             let signature = unsafe { (library.pp_builtin_signature)(name) };
-            // SAFETY: constants of the library.
-            let texts = unsafe { (text(name), text(signature)) };
-            match texts {
+            // SAFETY: a constant of the library.
+            let name = unsafe { text(name) };
+            // SAFETY: a constant of the library.
+            let signature = unsafe { text(signature) };
+            match (name, signature) {
                 (Some(name), Some(signature)) => Ok((name, signature)),
                 _ => Err(PyValueError::new_err("the library lists a kernel that it does not know")),
             }

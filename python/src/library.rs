@@ -106,7 +106,6 @@ macro_rules! functions {
 }
 
 functions! {
-    fn pp_abi_version() -> u32;
     fn pp_version() -> *const c_char;
     fn pp_last_error() -> *const c_char;
     fn pp_last_error_info(*mut CErrorInfo);
@@ -150,7 +149,6 @@ functions! {
     fn pp_builtin_signature(*const c_char) -> *const c_char;
     fn pp_start_builtin(*const CPool, *const c_char, *const CJob, *mut *mut CPending) -> Status;
     fn pp_pending_wait(*const CPending, f64) -> Status;
-    fn pp_pending_is_over(*const CPending) -> bool;
     fn pp_pending_progress(*const CPending, *mut u64, *mut u64) -> Status;
     fn pp_pending_cancel(*const CPending) -> Status;
     fn pp_pending_result(*mut CPending, *mut *mut CArray) -> Status;

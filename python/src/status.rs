@@ -25,8 +25,15 @@ fn error(py: Python<'_>) -> PyResult<PyErr> {
     // SAFETY: a C string of this thread until its next call, which comes later.
     let text = unsafe { crate::text(text) }.unwrap_or_default();
     let known = |n: u64| (n != u64::MAX).then_some(n);
-    let details =
-        (info.status, text, info.code, info.signal, info.deaths, known(info.chunk), known(info.worker));
+    let details = (
+        info.status,
+        text,
+        info.code,
+        info.signal,
+        info.deaths,
+        known(info.chunk),
+        known(info.worker),
+    );
     let exception = py.import("pinpool._errors")?.getattr("make")?.call1(details)?;
     Ok(PyErr::from_value(exception))
 }

@@ -86,9 +86,9 @@ def arrays_are_numpy_arrays_in_place():
     assert isinstance(a, np.ndarray) and a.shape == (3, 4) and a.dtype == np.int32 and not a.any()
     a[1, 2] = 7
     view = memoryview(a._owner)
-    assert view.shape == (3, 4) and view.format == "<i" and view[1, 2] == 7
+    assert view.shape == (3, 4) and view.format == "i" and view[1, 2] == 7
     assert a.flags.c_contiguous and a.flags.writeable and a.ctypes.data == np.asarray(view).ctypes.data
-    assert type(a + 1) is np.ndarray and type(a.sum()) is np.int32
+    assert type(a + 1) is np.ndarray and type(a.sum()) is np.int64
     assert a[1].base is not None and a[1]._owner is None
     raises(TypeError, "take the shared array itself", a[1].chunks, 1)
     for dtype in "|b1 |i1 <i2 <i4 <i8 |u1 <u2 <u4 <u8 <f4 <f8 <c8 <c16".split():
