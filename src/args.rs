@@ -46,6 +46,15 @@ pub(crate) mod sealed {
     }
 }
 
+/// Where a job's chunks lie in those of a larger job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The number that the first chunk has there.
+    pub(crate) first: u64,
+    /// How many chunks there are in all.
+    pub(crate) total: u64,
+}
+
 /// A job's arguments as they are collected: plain data, and what keeps the memory alive.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -53,6 +62,11 @@ pub struct Description {
     pub(crate) desc: Box<JobDesc>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) chunks: Option<u64>,
+    /// The larger job that this one is a part of.
+    pub(crate) part: Option<Part>,
+    /// Which of the arguments are dealt to ranks, and how.
+    #[cfg(feature = "mpi")]
+    pub(crate) dealt: crate::cluster::deal::DealtArgs,
     journal_bytes: u64,
     params: usize,
 }
@@ -61,7 +75,11 @@ impl Description {
     pub(crate) fn of(args: &impl Args) -> Result<Description, ArgsError> {
         let mut description = Description::empty();
         args.describe(&mut description)?;
-        Ok(description.complete())
+        let mut description = description.complete();
+        if let Some(part) = description.part {
+            description.set_part(part)?;
+        }
+        Ok(description)
     }
 
     /// One to which arguments are added, to be `complete`d then.
@@ -70,6 +88,9 @@ impl Description {
             desc: Box::new(JobDesc::zeroed()),
             segments: Vec::new(),
             chunks: None,
+            part: None,
+            #[cfg(feature = "mpi")]
+            dealt: Default::default(),
             journal_bytes: 0,
             params: 0,
         }
@@ -77,6 +98,7 @@ impl Description {
 
     pub(crate) fn complete(mut self) -> Description {
         self.desc.head.chunks = self.chunks.unwrap_or(1);
+        self.desc.head.total_chunks = self.desc.head.chunks;
         self.desc.head.journal_bytes = self.journal_bytes;
         self.desc.head.param_bytes = self.params as u64;
         self
@@ -95,7 +117,12 @@ impl Description {
         if chunks > MAX_CHUNKS {
             return Err(ArgsError::TooManyChunks { chunks });
         }
+        #[cfg(feature = "mpi")]
+        self.dealt.count_chunked();
         match self.chunks {
+            // Of one rank and of all: no wonder that they are not the same number.
+            #[cfg(feature = "mpi")]
+            Some(first) if first != chunks && self.dealt.is_mixed() => Err(ArgsError::NotDealt),
             Some(first) if first != chunks => Err(ArgsError::UnequalChunks {
                 first,
                 other: chunks,
@@ -106,6 +133,18 @@ impl Description {
                 Ok(())
             }
         }
+    }
+
+    /// Makes the job a part of a larger one.
+    pub(crate) fn set_part(&mut self, part: Part) -> Result<(), ArgsError> {
+        let Part { first, total } = part;
+        let chunks = self.chunks.unwrap_or(1);
+        if first.checked_add(chunks).is_none_or(|end| end > total) {
+            return Err(ArgsError::NotAPart { first, chunks, total });
+        }
+        self.desc.head.first_chunk = first;
+        self.desc.head.total_chunks = total;
+        Ok(())
     }
 
     pub(crate) fn array<T: Pod, D: Dimension>(
@@ -128,6 +167,10 @@ impl Description {
         kind: ArgKind,
         chunk_rows: usize,
     ) -> Result<(), ArgsError> {
+        if !segment.is_whole() {
+            let name = segment.label().into_owned();
+            return Err(ArgsError::Truncated { name });
+        }
         if shape.len() > MAX_NDIM {
             return Err(ArgsError::TooManyDimensions { ndim: shape.len() });
         }
@@ -357,7 +400,8 @@ pub struct Indices {
     n: u64,
 }
 
-/// An argument that gives each of `n` chunks its own number, 0 to n − 1.
+/// An argument that gives each of `n` chunks its own number, 0 to n − 1; in a job that is a
+/// [part of a larger one](crate::Job::part_of), the number that it has there.
 #[must_use]
 pub fn indices(n: u64) -> Indices {
     Indices { n }
@@ -528,7 +572,7 @@ impl Args for Indices {
 
     unsafe fn item<'w>(reader: &mut Reader<'w>) -> u64 {
         reader.next();
-        reader.chunk
+        reader.desc.head.first_chunk + reader.chunk
     }
 }
 

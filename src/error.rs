@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::checkpoint::CheckpointError;
 use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_NDIM, MAX_PARAM_BYTES};
 use crate::placement::PlacementError;
 use crate::queue::{GetError, PutError};
@@ -39,6 +40,13 @@ pub enum Error {
     /// A job came to a bad end.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// Ranks of a cluster failed, or are not at the same call.
+    #[cfg(feature = "mpi")]
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::ClusterError),
+    /// A checkpoint could not be begun or gone on from.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Nothing could be put into a queue.
     #[error(transparent)]
     Put(#[from] PutError),
@@ -187,6 +195,45 @@ pub enum ArgsError {
         /// The other's place in the tuple, from 0.
         argument: u64,
     },
+    /// A cluster's job with chunks that every rank would run.
+    #[error(
+        "a chunked argument of a cluster's job is not dealt to the ranks; use chunks of a \
+         `ClusterArray` or the cluster's `indices(n)`, and `whole()` for what each rank has in full"
+    )]
+    NotDealt,
+    /// Arguments of one job that are dealt to the ranks in different ways.
+    #[error(
+        "argument {argument} is dealt to the ranks otherwise than the ones before it; give the \
+         arrays of a job as many chunks, and as many of them that stay together"
+    )]
+    UnequalDealing {
+        /// The other's place in the tuple, from 0.
+        argument: u64,
+    },
+    /// Chunks that would begin on one rank and end on the next.
+    #[error(
+        "chunks of {rows} rows do not fit an array that is dealt to the ranks by {dealt} rows; \
+         use a length that divides {dealt}, or make the array with chunks of {rows}"
+    )]
+    CrossesRanks {
+        /// Rows of a chunk.
+        rows: u64,
+        /// Rows that stay together.
+        dealt: u64,
+    },
+    /// A part that does not lie inside its job.
+    #[error(
+        "chunks {first} to {} are no part of a job of {total}; they must lie inside it",
+        first.saturating_add(*chunks)
+    )]
+    NotAPart {
+        /// The number of the part's first chunk.
+        first: u64,
+        /// Chunks of the part.
+        chunks: u64,
+        /// Chunks of the whole job.
+        total: u64,
+    },
     /// More chunks than a job can have.
     #[error("{chunks} chunks in one job, {MAX_CHUNKS} at most; use longer chunks")]
     TooManyChunks {
@@ -210,6 +257,15 @@ pub enum ArgsError {
     ParamsTooLarge {
         /// All of them together, up to the one that was too much.
         bytes: usize,
+    },
+    /// The file under an array is shorter than the array.
+    #[error(
+        "the file under {name} was truncated since the array was made or opened; \
+         make it again, and let no other program truncate it"
+    )]
+    Truncated {
+        /// The array's name or path.
+        name: String,
     },
     /// An array that was opened read-only is to be changed.
     #[error("the array was opened read-only and cannot be changed; open it for writing")]
@@ -377,4 +433,17 @@ pub enum JobError {
         /// How its last start ended.
         reason: String,
     },
+}
+
+impl JobError {
+    /// The same error of a job whose first chunk is number `first` of a larger one.
+    pub(crate) fn in_part(mut self, first: u64) -> JobError {
+        if let JobError::Panic { chunk, .. }
+        | JobError::Failed { chunk, .. }
+        | JobError::Died { chunk, .. } = &mut self
+        {
+            *chunk += first;
+        }
+        self
+    }
 }

@@ -4,7 +4,7 @@
 //! `.init_array` sees it before `main` runs, so that a program needs no guard in its `main`; a
 //! host whose kernels need other constructors calls [`init`] first in `main` instead.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -213,7 +213,7 @@ fn serve(marker: &Marker) -> Result<(), i32> {
         let _ = pinpool_kernels::isa::force(isa);
     }
     crate::panics::install_hook();
-    let mut source = Mailbox { socket, segments: HashMap::new(), cleanup };
+    let mut source = Mailbox::new(socket, cleanup);
     // A successor learns at once what its predecessor knew: which names go if the parent dies.
     source.tidy();
     let mut worker = Worker::new(control.clone(), marker.worker, marker.incarnation, source);
@@ -269,7 +269,7 @@ fn watch_parent(parent: OwnedFd, socket: OwnedFd, cleanup: Cleanup) -> std::io::
                 }
             }
             // A worker that sleeps or is busy has not taken all its mail.
-            let mut rest = Mailbox { socket, segments: HashMap::new(), cleanup };
+            let mut rest = Mailbox::new(socket, cleanup);
             rest.tidy();
             let names = rest.cleanup.lock().unwrap_or_else(PoisonError::into_inner);
             for (name, segment) in names.values() {
@@ -292,25 +292,34 @@ type Cleanup = Arc<Mutex<HashMap<u64, (String, Arc<Segment>)>>>;
 struct Mailbox {
     socket: OwnedFd,
     segments: HashMap<u64, Arc<Segment>>,
+    /// Came, and could not be mapped: a file that was truncated meanwhile.
+    broken: HashSet<u64>,
     cleanup: Cleanup,
 }
 
 impl Mailbox {
+    fn new(socket: OwnedFd, cleanup: Cleanup) -> Mailbox {
+        Mailbox { socket, segments: HashMap::new(), broken: HashSet::new(), cleanup }
+    }
+
     /// Takes one message, if one is there.
     fn take(&mut self) -> Result<Option<Message>, rustix::io::Errno> {
         let Some((message, fd)) = mail::receive(&self.socket)? else { return Ok(None) };
         let mut names = self.cleanup.lock().unwrap_or_else(PoisonError::into_inner);
         if !message.is_map() {
             self.segments.remove(&message.id);
+            self.broken.remove(&message.id);
             names.remove(&message.id);
         } else if let Some(fd) = fd {
             let len = usize::try_from(message.len).unwrap_or(usize::MAX);
-            if let Ok(segment) = Segment::from_descriptor(fd, len, message.writable != 0) {
-                if let Some(name) = message.cleanup() {
-                    names.insert(message.id, (name.to_owned(), Arc::clone(&segment)));
-                }
-                self.segments.insert(message.id, segment);
+            let Ok(segment) = Segment::from_descriptor(fd, len, message.writable != 0) else {
+                self.broken.insert(message.id);
+                return Ok(Some(message));
+            };
+            if let Some(name) = message.cleanup() {
+                names.insert(message.id, (name.to_owned(), Arc::clone(&segment)));
             }
+            self.segments.insert(message.id, segment);
         }
         Ok(Some(message))
     }
@@ -321,6 +330,9 @@ impl SegmentSource for Mailbox {
         loop {
             if let Some(segment) = self.segments.get(&id) {
                 return Some(Arc::clone(segment));
+            }
+            if self.broken.contains(&id) {
+                return None;
             }
             let Some(message) = self.take().ok()? else {
                 let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];

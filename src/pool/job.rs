@@ -3,16 +3,19 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
 use ndarray::Ix1;
 
 use super::Pool;
+use super::checkpoint::{Like, OfJob};
 use super::jobs::{OnDeath, Submission, Ticket};
+use super::limits::{Attention, Stall};
 use super::running::{Bits, Place, Progress, Running, Value};
-use crate::args::{Args, Description};
+use crate::args::{Args, Description, Part};
 use crate::array::SharedArray;
+use crate::checkpoint::CheckpointError;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
 use crate::entry::{Entry, ForEach, KernelEntry, Map, TryMap};
@@ -25,11 +28,27 @@ use crate::segment::{CreateError, Segment};
 pub struct Job<'p> {
     pub(super) pool: &'p Pool,
     stream: Option<u64>,
+    pub(super) part: Option<Part>,
     on_death: OnDeath,
     pub(super) flags: u64,
     time_limit: Option<Duration>,
     chunk_timeout: Option<Duration>,
     hook: Option<Hook<'p>>,
+    stall: Option<StallHook<'p>>,
+    pub(super) checkpoint: Option<OfJob>,
+}
+
+/// Whom the waiting caller tells of chunks that take longer than this.
+#[derive(Clone, Copy)]
+struct StallHook<'p> {
+    after: Duration,
+    tell: &'p dyn Fn(Stall),
+}
+
+impl std::fmt::Debug for StallHook<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StallHook").field("after", &self.after).finish_non_exhaustive()
+    }
 }
 
 /// Whom the waiting caller tells how far the job is, and how often.
@@ -50,17 +69,41 @@ impl<'p> Job<'p> {
         Job {
             pool,
             stream: None,
+            part: None,
             on_death: OnDeath::default(),
             flags: 0,
             time_limit: None,
             chunk_timeout: None,
             hook: None,
+            stall: None,
+            checkpoint: None,
         }
     }
 
     /// The job number of its random streams, below 2^63; else the order of calls gives it.
     pub fn stream(mut self, stream: u64) -> Job<'p> {
         self.stream = Some(stream);
+        self
+    }
+
+    /// The job is a part of a larger one of `total` chunks: its own are those from number `first`
+    /// on. [`Ctx`] and [`indices`](crate::indices) speak of the larger job, and so do the random
+    /// streams and errors, so that the parts, run anywhere, have the same bits as the whole.
+    ///
+    /// Slots and arrays are the part's own. Give [`stream`](Self::stream) too where the parts are
+    /// run by different programs.
+    ///
+    /// ```
+    /// use pinpool::{Pool, indices};
+    ///
+    /// let pool = Pool::builder().workers(2).oversubscribe(true).build()?;
+    /// let whole = pool.stream(7).map(indices(10), |i, ctx| ctx.rng().next_u64() ^ i)?;
+    /// let tail = pool.stream(7).part_of(6, 10).map(indices(4), |i, ctx| ctx.rng().next_u64() ^ i)?;
+    /// assert_eq!(tail.as_slice(), &whole.as_slice()[6..]);
+    /// # Ok::<(), pinpool::Error>(())
+    /// ```
+    pub fn part_of(mut self, first: u64, total: u64) -> Job<'p> {
+        self.part = Some(Part { first, total });
         self
     }
 
@@ -97,6 +140,31 @@ impl<'p> Job<'p> {
     /// backend computes in the caller, which therefore tells only at the end.
     pub fn on_progress(mut self, every: Duration, tell: &'p dyn Fn(Progress)) -> Job<'p> {
         self.hook = Some(Hook { every, tell });
+        self
+    }
+
+    /// Has the waiting caller call `tell` for each chunk that takes longer than `after`, once for
+    /// each attempt at it; the chunk goes on. To have its worker killed there is
+    /// [`chunk_timeout`](Self::chunk_timeout), and both can be asked for.
+    ///
+    /// The serial backend computes in the caller, who therefore tells nothing.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use pinpool::{Pool, indices};
+    ///
+    /// let pool = Pool::builder().workers(2).oversubscribe(true).build()?;
+    /// let squares = pool
+    ///     .job()
+    ///     .on_stall(Duration::from_secs(60), &|s| {
+    ///         eprintln!("chunk {} has been in process {} for {:?}", s.chunk, s.pid, s.elapsed);
+    ///     })
+    ///     .map(indices(9), |i, _| i * i)?;
+    /// assert_eq!(squares.as_slice()[8], 64);
+    /// # Ok::<(), pinpool::Error>(())
+    /// ```
+    pub fn on_stall(mut self, after: Duration, tell: &'p dyn Fn(Stall)) -> Job<'p> {
+        self.stall = Some(StallHook { after, tell });
         self
     }
 
@@ -204,6 +272,9 @@ impl<'p> Job<'p> {
         R: Pod,
     {
         captures_nothing(&f);
+        if self.checkpoint.is_some() {
+            return Err(CheckpointError::Unsupported.into());
+        }
         let description = Description::of(args)?;
         let chunks = description.chunks.unwrap_or(1);
         if chunks != 1 {
@@ -238,9 +309,11 @@ impl<'p> Job<'p> {
 
     /// Memory for results, of earlier jobs' where there is some.
     pub(super) fn slots<R: Pod>(&self, slots: usize) -> Result<SharedArray<R, Ix1>> {
+        self.pool.check_alive()?;
         Ok(SharedArray::<R, Ix1>::create(slots, |bytes| self.take(bytes))?)
     }
 
+    /// Not asked in a fork of the host, which has no mapping of what is used again.
     pub(super) fn take(&self, bytes: usize) -> Result<Arc<Segment>, CreateError> {
         self.pool.jobs.results.take(bytes)
     }
@@ -260,7 +333,7 @@ impl<'p> Job<'p> {
     /// As `publish`, of an entry that `offset` speaks for in the workers.
     pub(super) fn publish_at(
         &self,
-        args: Description,
+        mut args: Description,
         entry: &'static KernelEntry,
         offset: i64,
         results: Option<Place>,
@@ -268,16 +341,31 @@ impl<'p> Job<'p> {
     ) -> Result<Ticket> {
         let pool = self.pool;
         pool.check_alive()?;
+        if let Some(part) = self.part {
+            args.set_part(part)?;
+        }
         if crate::panics::in_kernel() {
             return Err(JobError::InKernel.into());
         }
-        let stream =
+        let mut stream =
             self.stream.unwrap_or_else(|| pool.next_stream.fetch_add(1, Ordering::Relaxed));
         let limited = self.time_limit.or(self.chunk_timeout).is_some();
         if limited {
             pool.needs_processes("a time limit")?;
         }
-        let ticket = pool.jobs.submit(Submission {
+        let (mut args, mut results) = (args, results);
+        let checkpoint = match &self.checkpoint {
+            None => None,
+            Some(of_job) => {
+                let (named, flags) = (self.stream, self.flags);
+                let like = Like { entry, offset, stream, named, result_bytes, flags };
+                let attached = of_job.open(pool, &mut args, like, results.take())?;
+                stream = attached.header.stream;
+                results = attached.results();
+                Some((Arc::clone(&attached.segment), attached.before))
+            }
+        };
+        let submission = Submission {
             args,
             entry,
             offset,
@@ -286,6 +374,11 @@ impl<'p> Job<'p> {
             stream,
             on_death: self.on_death,
             flags: self.flags,
+            checkpoint,
+        };
+        let ticket = pool.jobs.submit(submission).inspect_err(|_| {
+            // The pool takes no jobs: nothing was begun.
+            self.checkpoint.iter().for_each(OfJob::abandon);
         })?;
         if limited {
             pool.limit(&ticket, self.time_limit, self.chunk_timeout);
@@ -296,17 +389,45 @@ impl<'p> Job<'p> {
     /// Waits for the job, telling how far it is, and takes its value.
     pub(super) fn end<T>(&self, running: Running<T>) -> Result<T> {
         let over = Over { pool: self.pool, ticket: &running.ticket };
-        if let Some(hook) = self.hook {
-            while !self.pool.is_serial() && running.wait_timeout(self.pool, hook.every).is_err() {
-                (hook.tell)(running.progress(self.pool));
-            }
+        if !self.pool.is_serial() {
+            self.attend(&running);
         }
         running.wait(self.pool);
         drop(over);
         if let Some(hook) = self.hook {
             (hook.tell)(running.progress(self.pool));
         }
-        Ok(running.take(self.pool)?)
+        let value = running.take(self.pool);
+        match &self.checkpoint {
+            Some(of_job) => of_job.close(self.pool, value),
+            None => Ok(value?),
+        }
+    }
+}
+
+impl Job<'_> {
+    /// Tells whom it is to tell, until the job is over; at once if there is nobody.
+    fn attend<T>(&self, running: &Running<T>) {
+        let mut stalls = self.stall.map(|s| (s, Attention::new(self.pool.workers(), s.after)));
+        let mut due = self.hook.map(|hook| (hook, Instant::now() + hook.every));
+        loop {
+            let next = due.map(|(_, at)| at.saturating_duration_since(Instant::now()));
+            let look = stalls.as_ref().map(|(_, attention)| attention.pause());
+            let Some(pause) = next.into_iter().chain(look).min() else { return };
+            if running.wait_timeout(self.pool, pause).is_ok() {
+                return;
+            }
+            if let Some((hook, at)) = &mut due
+                && *at <= Instant::now()
+            {
+                (hook.tell)(running.progress(self.pool));
+                *at = Instant::now() + hook.every;
+            }
+            if let Some((stall, attention)) = &mut stalls {
+                let all = self.pool.jobs.stalled(&running.ticket, attention);
+                all.into_iter().for_each(stall.tell);
+            }
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::config::{
 use crate::control::{Control, futex_half, load_text};
 use crate::entry::KernelEntry;
 use crate::error::{Error, JobError};
-use crate::layout::{JobDesc, PANIC};
+use crate::layout::{JobDesc, JobHead, PANIC};
 use crate::protocol::MAX_EPOCH;
 use crate::segment::Segment;
 use crate::worker::{is_over, spin_until};
@@ -47,13 +47,21 @@ pub(super) struct Active {
     pub(super) desc: Box<JobDesc>,
     pub(super) segments: Vec<Arc<Segment>>,
     /// `None`: the words lie in the job's slot.
-    pub(super) words: Option<Arc<Segment>>,
+    pub(super) words: Option<Words>,
     pub(super) on_death: OnDeath,
     /// Deaths by chunk: of the worker's own doing, and kills.
     pub(super) deaths: HashMap<u64, (u32, u32)>,
     /// The failure at the lowest chunk that the parent itself knows of.
     pub(super) died: Option<(u64, JobError)>,
     pub(super) ended: Arc<Ended>,
+}
+
+/// Where the words of a job are that are not in its slot.
+#[derive(Debug, Clone)]
+pub(super) struct Words {
+    segment: Arc<Segment>,
+    /// Not 0: in a checkpoint.
+    offset: usize,
 }
 
 /// How a job ended, kept for who asks for it.
@@ -94,7 +102,7 @@ pub(crate) struct Watched {
     control: Control,
     slot: usize,
     chunks: u64,
-    segment: Option<Arc<Segment>>,
+    segment: Option<Words>,
     looks: u32,
 }
 
@@ -140,6 +148,8 @@ pub(crate) struct Submission {
     pub(crate) stream: u64,
     pub(crate) on_death: OnDeath,
     pub(crate) flags: u64,
+    /// Where words and journals are if not in the pool's memory, and how many chunks are done.
+    pub(crate) checkpoint: Option<(Arc<Segment>, u64)>,
 }
 
 #[derive(Debug)]
@@ -173,15 +183,19 @@ pub(crate) struct Jobs {
 
 pub(super) fn words_of<'a>(
     control: &'a Control,
-    words: Option<&'a Arc<Segment>>,
+    words: Option<&'a Words>,
     slot: usize,
     chunks: u64,
 ) -> &'a [AtomicU64] {
     match words {
         None => &control.inline_words(slot)[..chunks as usize],
-        // SAFETY: `submit` made the segment for at least so many words; it is mapped as long as
-        // the borrow, aligned to a page, and used as atomics by everybody.
-        Some(s) => unsafe { std::slice::from_raw_parts(s.base().cast(), chunks as usize) },
+        Some(Words { segment, offset }) => {
+            let first = segment.base().wrapping_add(*offset).cast();
+            // SAFETY: `submit` made the segment for at least so many words, or found them in a
+            // checkpoint of that length; it is mapped as long as the borrow, they begin at a page,
+            // and are used as atomics by everybody.
+            unsafe { std::slice::from_raw_parts(first, chunks as usize) }
+        }
     }
 }
 
@@ -274,12 +288,17 @@ impl Jobs {
     ) -> Result<(Ticket, u64), Error> {
         let mut args = s.args;
         let chunks = args.desc.head.chunks;
-        let words = self.take_words(inner, chunks)?;
-        self.ensure_journals(inner, args.desc.head.journal_bytes)?;
+        let (words, before) = match s.checkpoint {
+            Some((segment, before)) => {
+                let offset = args.desc.head.words_offset as usize;
+                (Some(Words { segment, offset }), before)
+            }
+            None => (self.take_memory(inner, &args.desc.head)?, 0),
+        };
         if let Some((results, _)) = &s.results {
             args.segments.push(Arc::clone(results));
         }
-        for segment in args.segments.iter().chain(&words) {
+        for segment in args.segments.iter().chain(words.as_ref().map(|w| &w.segment)) {
             self.table.ensure(segment);
         }
         inner.epoch += 1;
@@ -289,8 +308,8 @@ impl Jobs {
         head.epoch = epoch;
         head.entry = s.offset;
         head.stream = s.stream;
-        head.flags = s.flags;
-        head.words = words.as_ref().map_or(0, |w| w.id());
+        head.flags |= s.flags;
+        head.words = words.as_ref().map_or(0, |w| w.segment.id());
         head.results = s.results.as_ref().map_or(0, |(r, _)| r.id());
         head.results_offset = s.results.as_ref().map_or(0, |(_, offset)| *offset as u64);
         head.result_bytes = s.result_bytes as u64;
@@ -307,12 +326,20 @@ impl Jobs {
             died: None,
             ended: Arc::clone(&ended),
         });
+        self.control.job(slot).before.store(before, Ordering::Relaxed);
         self.control.job(slot).live.store(epoch, Ordering::SeqCst);
         self.control.header().dispatch.live.fetch_or(1 << slot, Ordering::SeqCst);
-        if chunks == 0 {
+        if chunks == before {
             self.control.complete(slot, epoch);
         }
         Ok((Ticket { slot, epoch, ended }, chunks))
+    }
+
+    /// Memory for the words of a job, and journals for it.
+    fn take_memory(&self, inner: &mut Inner, head: &JobHead) -> Result<Option<Words>, Error> {
+        let words = self.take_words(inner, head.chunks)?;
+        self.ensure_journals(inner, head.journal_bytes)?;
+        Ok(words.map(|segment| Words { segment, offset: 0 }))
     }
 
     /// Memory for the words of `chunks` chunks. Old words need no clearing: they are of an older
@@ -449,7 +476,7 @@ impl Jobs {
             Ok(result)
         };
         *job.ended.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
-        inner.words.extend(job.words);
+        inner.words.extend(job.words.filter(|w| w.offset == 0).map(|w| w.segment));
         inner.free.push(slot);
         let journals = inner.journals.first().map_or(0, |j| j.len() * inner.journals.len());
         if inner.free.len() == MAX_JOBS && journals > JOURNALS_KEPT_BYTES {
@@ -485,7 +512,7 @@ impl Jobs {
             worst = Some((chunk, error));
         }
         match worst {
-            Some((_, error)) => error,
+            Some((_, error)) => error.in_part(job.desc.head.first_chunk),
             None => broken.cloned().unwrap_or(JobError::Cancelled),
         }
     }
@@ -505,13 +532,17 @@ impl Jobs {
     }
 
     fn chunks_over(&self, slot: usize, epoch: u64) -> u64 {
-        (0..self.control.workers())
+        let line = self.control.job(slot);
+        let here = line.live.load(Ordering::Acquire) == epoch;
+        let before = if here { line.before.load(Ordering::Relaxed) } else { 0 };
+        let over: u64 = (0..self.control.workers())
             .map(|w| {
                 let tally = self.control.tally(slot, w);
                 let over = tally.over.load(Ordering::Acquire);
                 if tally.epoch.load(Ordering::Acquire) == epoch { over } else { 0 }
             })
-            .sum()
+            .sum();
+        before + over
     }
 
     /// The words of a job, to follow it chunk by chunk; `None` where it is over and gone.

@@ -18,7 +18,7 @@ use rustix::time::Timespec;
 
 use super::jobs::Jobs;
 use super::limits::Seen;
-use super::notes::death_note;
+use super::notes::Notes;
 use super::output::Output;
 use super::table::{Local, Table};
 use crate::config::{
@@ -162,6 +162,7 @@ struct Loop {
     output: Output,
     children: Vec<Child>,
     seen: Vec<Seen>,
+    notes: Notes,
 }
 
 impl Loop {
@@ -170,7 +171,7 @@ impl Loop {
         let seen = vec![Seen::nothing(); watch.places.len()];
         let mut source = Local(Arc::clone(&watch.table));
         let trace = Recorder::open(&watch.control, &mut source, watch.places.len());
-        Loop { trace, watch, output, children, seen }
+        Loop { trace, watch, output, children, seen, notes: Notes::new() }
     }
 
     fn run(mut self) {
@@ -286,7 +287,7 @@ impl Loop {
         };
         let standing = &control.worker(worker).standing;
         let ready = standing.ready.load(Ordering::Acquire) == u64::from(child.incarnation) + 1;
-        let note = death_note(death);
+        let note = self.notes.of(death);
         let owner = Owner { worker: worker as u32, incarnation: child.incarnation };
         let began = self.trace.start();
         self.watch.jobs.recover(owner, pid, death, &note);
@@ -357,7 +358,7 @@ impl Loop {
                     // A job that another thread waits for ends, its chunk as it was.
                     let owner = Owner { worker: worker as u32, incarnation: child.incarnation };
                     let pid = pid.as_raw_nonzero().get() as u32;
-                    self.watch.jobs.recover(owner, pid, death, &death_note(death));
+                    self.watch.jobs.recover(owner, pid, death, &self.notes.of(death));
                     child.process = None;
                 }
             }
