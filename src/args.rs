@@ -7,17 +7,19 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
-use std::sync::Arc;
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 
 use crate::array::SharedArray;
-use crate::chunk::{chunk_count, chunk_range, default_chunk_rows};
-use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_NDIM, MAX_PARAM_BYTES};
+use crate::chunk::{chunk_range, default_chunk_rows};
+use crate::config::{MAX_ARGS, MAX_PARAM_BYTES};
 use crate::error::ArgsError;
 use crate::layout::{ArgDesc, ArgKind, JobDesc};
-use crate::segment::Segment;
+
+mod description;
+
+pub(crate) use description::{Description, reuse};
 
 /// An argument of a job, or a tuple of arguments.
 ///
@@ -43,96 +45,6 @@ pub(crate) mod sealed {
     pub trait Describe {
         #[doc(hidden)]
         fn describe(&self, job: &mut super::Description) -> Result<(), crate::error::ArgsError>;
-    }
-}
-
-/// A job's arguments as they are collected: plain data, and what keeps the memory alive.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Description {
-    pub(crate) desc: Box<JobDesc>,
-    pub(crate) segments: Vec<Arc<Segment>>,
-    pub(crate) chunks: Option<u64>,
-    journal_bytes: u64,
-    params: usize,
-}
-
-impl Description {
-    pub(crate) fn of(args: &impl Args) -> Result<Description, ArgsError> {
-        let mut d = Description {
-            desc: Box::new(JobDesc::zeroed()),
-            segments: Vec::new(),
-            chunks: None,
-            journal_bytes: 0,
-            params: 0,
-        };
-        args.describe(&mut d)?;
-        d.desc.head.chunks = d.chunks.unwrap_or(1);
-        d.desc.head.journal_bytes = d.journal_bytes;
-        d.desc.head.param_bytes = d.params as u64;
-        Ok(d)
-    }
-
-    pub(crate) fn next(&mut self) -> Result<&mut ArgDesc, ArgsError> {
-        let i = self.desc.head.args as usize;
-        if i == MAX_ARGS {
-            return Err(ArgsError::TooManyArguments);
-        }
-        self.desc.head.args += 1;
-        Ok(&mut self.desc.args[i])
-    }
-
-    pub(crate) fn set_chunks(&mut self, chunks: u64) -> Result<(), ArgsError> {
-        if chunks > MAX_CHUNKS {
-            return Err(ArgsError::TooManyChunks { chunks });
-        }
-        match self.chunks {
-            Some(first) if first != chunks => Err(ArgsError::UnequalChunks {
-                first,
-                other: chunks,
-                argument: self.desc.head.args,
-            }),
-            _ => {
-                self.chunks = Some(chunks);
-                Ok(())
-            }
-        }
-    }
-
-    pub(crate) fn array<T: Pod, D: Dimension>(
-        &mut self,
-        array: &SharedArray<T, D>,
-        kind: ArgKind,
-        chunk_rows: usize,
-    ) -> Result<(), ArgsError> {
-        let shape = array.shape();
-        if shape.len() > MAX_NDIM {
-            return Err(ArgsError::TooManyDimensions { ndim: shape.len() });
-        }
-        let (rows, row_bytes) = (array.rows() as u64, (array.row_len() * size_of::<T>()) as u64);
-        if kind != ArgKind::Whole {
-            if chunk_rows == 0 {
-                return Err(ArgsError::ChunkZero);
-            }
-            self.set_chunks(chunk_count(rows, chunk_rows as u64))?;
-        }
-        if kind == ArgKind::Update {
-            self.journal_bytes += rows.min(chunk_rows as u64) * row_bytes;
-        }
-        let arg = self.next()?;
-        arg.kind = kind as u64;
-        arg.segment = array.segment().id();
-        arg.offset = array.data_offset() as u64;
-        arg.rows = rows;
-        arg.row_bytes = row_bytes;
-        arg.chunk_rows = chunk_rows as u64;
-        arg.element_bytes = size_of::<T>() as u64;
-        arg.ndim = shape.len() as u64;
-        for (to, &from) in arg.shape.iter_mut().zip(shape) {
-            *to = from as u64;
-        }
-        self.segments.push(Arc::clone(array.segment()));
-        Ok(())
     }
 }
 
@@ -461,14 +373,12 @@ impl<T: Pod, D: Dimension> Args for Whole<'_, T, D> {
 
 impl<P: Pod> sealed::Describe for Param<P> {
     fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
-        let (start, len) = (job.params, size_of::<P>());
+        let (start, len) = (job.params(), size_of::<P>());
         let bytes = start + len;
         if bytes > MAX_PARAM_BYTES {
             return Err(ArgsError::ParamsTooLarge { bytes });
         }
-        bytemuck::cast_slice_mut::<u64, u8>(&mut job.desc.params)[start..bytes]
-            .copy_from_slice(bytemuck::bytes_of(&self.0));
-        job.params = bytes;
+        job.add_param(bytemuck::bytes_of(&self.0));
         let arg = job.next()?;
         arg.kind = ArgKind::Param as u64;
         arg.offset = start as u64;

@@ -46,6 +46,13 @@ pub(crate) const WORKER_SPIN_NS: u64 = 60_000;
 /// How long a caller looks for the end of its job before it sleeps.
 pub(crate) const CALLER_SPIN_NS: u64 = 100_000;
 
+/// Slots that a submitter would rather have free than one, where all are taken: it looks for a
+/// moment for the end of so many jobs, since each look costs a line of every slot.
+pub(crate) const ROOM_AT_ONCE: usize = 32;
+
+/// How long that moment is. There is no lack of work meanwhile.
+pub(crate) const ROOM_SPIN_NS: u64 = 10_000;
+
 /// Looks between two offers of the core to whoever else wants it, some microseconds.
 pub(crate) const LOOKS_BETWEEN_YIELDS: u32 = 8;
 

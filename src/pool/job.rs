@@ -9,8 +9,9 @@ use bytemuck::Pod;
 use ndarray::Ix1;
 
 use super::Pool;
-use super::jobs::{OnDeath, Submission, Ticket};
-use super::running::{Bits, Place, Progress, Running, Value};
+use super::jobs::{OnDeath, Submission};
+use super::running::{Place, Progress, Running, Value};
+use super::ticket::{Bits, Ticket};
 use crate::args::{Args, Description};
 use crate::array::SharedArray;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
@@ -304,7 +305,7 @@ struct Over<'a> {
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         if !self.pool.jobs.is_over(self.ticket) {
-            self.pool.cancel(self.ticket);
+            self.pool.cancel(self.ticket.slot(), self.ticket.epoch());
             self.pool.drive(self.ticket);
         }
     }
@@ -312,7 +313,7 @@ impl Drop for Over<'_> {
 
 /// A result that lies in the job's slot of the control block.
 fn read_bits<R: Pod>(bits: &Bits, _: Option<&Place>) -> R {
-    bytemuck::pod_read_unaligned(&bytemuck::bytes_of(bits)[..size_of::<R>()])
+    bytemuck::pod_read_unaligned(&bytemuck::cast_slice(bits.words())[..size_of::<R>()])
 }
 
 /// A result that is too large for that.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use std::sync::atomic::Ordering;
 
-use super::jobs::{Active, Jobs, Ticket, words_of};
+use super::jobs::{Active, Jobs, words_of};
 use crate::error::{Death, JobError};
 use crate::protocol::{self, Owner};
 
@@ -64,8 +64,7 @@ impl Limits {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, ticket: &Ticket, at: Instant, kind: Kind) {
-        let (slot, epoch) = (ticket.slot(), ticket.epoch());
+    pub(crate) fn add(&self, slot: usize, epoch: u64, at: Instant, kind: Kind) {
         self.lock().push(Limit { slot, epoch, at, kind });
     }
 }

@@ -11,6 +11,7 @@
 
 mod builder;
 mod close;
+mod ends;
 mod job;
 pub(crate) mod jobs;
 mod limits;
@@ -26,6 +27,8 @@ mod scope;
 mod stream;
 mod supervisor;
 pub(crate) mod table;
+pub(crate) mod ticket;
+mod watched;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,9 +57,10 @@ use crate::placement::Plan;
 use crate::sys::process::forks;
 use crate::trace::{Rings, Timeline};
 use crate::worker::Worker;
-use jobs::{Jobs, Ticket};
+use jobs::Jobs;
 use supervisor::Supervisor;
 use table::Local;
+use ticket::Ticket;
 
 /// Workers, each bound to its place, that run kernels over shared arrays.
 ///
@@ -318,11 +322,17 @@ impl Pool {
 
     /// Waits for a job; the serial backend runs it here.
     fn drive(&self, ticket: &Ticket) {
+        if !self.jobs.was_taken_out(ticket) {
+            self.drive_slot(ticket.slot(), ticket.epoch());
+        }
+    }
+
+    fn drive_slot(&self, slot: usize, epoch: u64) {
         if let Crew::Serial(worker) = &self.crew {
             let mut worker = worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            while !self.jobs.is_over(ticket) && worker.pass() {}
+            while !self.jobs.slot_is_over(slot, epoch) && worker.pass() {}
         }
-        self.jobs.wait(ticket, None);
+        self.jobs.await_end(slot, epoch, None);
     }
 
     /// The caller itself runs the chunks.

@@ -61,7 +61,7 @@ impl<'scope, T> Pending<'scope, T> {
     /// chunks are put back as they were, and new workers started. A thread cannot be killed: the
     /// backends `threads` and `serial` wait for the chunks in progress however long they take.
     pub fn cancel(&self) {
-        self.pool.cancel(&self.running.ticket);
+        self.pool.cancel(self.running.ticket.slot(), self.running.ticket.epoch());
     }
 
     /// Waits for the job and gives its result.

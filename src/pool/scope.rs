@@ -8,18 +8,20 @@
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytemuck::Pod;
 use ndarray::Ix1;
 
-use super::jobs::{OnDeath, Ticket};
+use super::jobs::OnDeath;
 use super::pending::Pending;
 use super::running::Running;
+use super::ticket::Ticket;
 use super::{Job, Pool};
 use crate::args::Args;
 use crate::array::SharedArray;
+use crate::config::MAX_JOBS;
 use crate::ctx::Ctx;
 use crate::error::Result;
 
@@ -27,17 +29,28 @@ use crate::error::Result;
 #[derive(Debug)]
 pub struct Scope<'scope, 'env: 'scope> {
     pool: &'scope Pool,
-    tickets: Mutex<Tickets>,
+    newest: Newest,
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
 
-/// Jobs of the scope that may still run.
-#[derive(Debug, Default)]
-struct Tickets {
-    all: Vec<Ticket>,
-    /// With so many of them, look which are over.
-    prune_at: usize,
+/// The newest job of the scope in each slot, as its epoch; 0: none. An older one of the same slot
+/// is over, or the slot would not have been free for the newer.
+#[derive(Debug)]
+struct Newest([AtomicU64; MAX_JOBS]);
+
+impl Newest {
+    fn keep(&self, ticket: &Ticket) {
+        self.0[ticket.slot()].fetch_max(ticket.epoch(), Ordering::Relaxed);
+    }
+
+    /// Slots and epochs, the oldest job first.
+    fn jobs(&self) -> Vec<(usize, u64)> {
+        let all = self.0.iter().map(|epoch| epoch.load(Ordering::Relaxed)).enumerate();
+        let mut jobs: Vec<_> = all.filter(|&(_, epoch)| epoch != 0).collect();
+        jobs.sort_by_key(|&(_, epoch)| epoch);
+        jobs
+    }
 }
 
 impl Pool {
@@ -96,8 +109,8 @@ impl Pool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
     {
-        let scope =
-            Scope { pool: self, tickets: Mutex::default(), scope: PhantomData, env: PhantomData };
+        let newest = Newest([const { AtomicU64::new(0) }; MAX_JOBS]);
+        let scope = Scope { pool: self, newest, scope: PhantomData, env: PhantomData };
         let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
         scope.end(result.is_err());
         match result {
@@ -167,7 +180,7 @@ impl<'scope> Scope<'scope, '_> {
 
     /// A job with options of its own: `s.job().stream(7).map(…)`.
     pub fn job(&'scope self) -> ScopedJob<'scope> {
-        ScopedJob { pool: self.pool, tickets: &self.tickets, job: self.pool.job() }
+        ScopedJob { pool: self.pool, newest: &self.newest, job: self.pool.job() }
     }
 
     /// Waits for every job of the scope; whatever they borrowed is free again.
@@ -175,19 +188,15 @@ impl<'scope> Scope<'scope, '_> {
         if self.pool.is_fork() {
             return;
         }
-        let tickets = std::mem::take(&mut self.lock().all);
+        let jobs = self.newest.jobs();
         if cancel {
-            tickets.iter().for_each(|ticket| self.pool.cancel(ticket));
+            jobs.iter().for_each(|&(slot, epoch)| self.pool.cancel(slot, epoch));
         }
-        for ticket in &tickets {
-            self.pool.drive(ticket);
+        for (slot, epoch) in jobs {
+            self.pool.drive_slot(slot, epoch);
             // The slot is free for others, whether or not anybody asked for the result.
-            let _ = self.pool.jobs.finish(ticket);
+            self.pool.jobs.take_out(slot, epoch);
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Tickets> {
-        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -196,7 +205,7 @@ impl<'scope> Scope<'scope, '_> {
 #[must_use = "a job starts when `map`, `for_each` or `call` is called on it"]
 pub struct ScopedJob<'scope> {
     pool: &'scope Pool,
-    tickets: &'scope Mutex<Tickets>,
+    newest: &'scope Newest,
     job: Job<'scope>,
 }
 
@@ -284,14 +293,7 @@ impl<'scope> ScopedJob<'scope> {
     /// From here on the scope waits for the job.
     fn keep<T>(self, running: Running<T>) -> Pending<'scope, T> {
         let pool = self.pool;
-        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
-        if tickets.all.len() >= tickets.prune_at {
-            // Doubled each time: a job costs one look, however many the scope starts.
-            tickets.all.retain(|ticket| !pool.jobs.is_over(ticket));
-            tickets.prune_at = (2 * tickets.all.len()).max(1024);
-        }
-        tickets.all.push(running.ticket.clone());
-        drop(tickets);
+        self.newest.keep(&running.ticket);
         if pool.is_serial() {
             running.wait(pool);
         }

@@ -78,8 +78,9 @@ impl Turn<'_> {
         let Some(previous) = protocol::claim(word, owner, epoch) else {
             return Attempt::Taken;
         };
+        // Not `==`: by the time of the second look a later job of the slot may be stopped.
         if self.line.live.load(Ordering::SeqCst) != epoch
-            || self.line.stop.load(Ordering::SeqCst) == epoch
+            || self.line.stop.load(Ordering::SeqCst) >= epoch
         {
             protocol::give_back(word, owner, epoch, previous);
             return Attempt::Stopped;
