@@ -29,6 +29,9 @@ pub(crate) const INLINE_WORDS: usize = 512;
 /// Result bytes of a `call` that lie in the job's slot of the control block.
 pub(crate) const INLINE_RESULT_BYTES: usize = 256;
 
+/// Those of them that lie beside the word that says that the job is over: they fill its two lines.
+pub(crate) const SMALL_RESULT_BYTES: usize = 112;
+
 /// Bytes of an error text that a worker can report; longer ones are cut.
 pub(crate) const ERROR_TEXT_BYTES: usize = 480;
 
@@ -52,6 +55,9 @@ pub(crate) const ROOM_AT_ONCE: usize = 32;
 
 /// How long that moment is. There is no lack of work meanwhile.
 pub(crate) const ROOM_SPIN_NS: u64 = 10_000;
+
+/// How many turns before a job's own a worker asks for its cache lines.
+pub(crate) const SLOTS_AHEAD: usize = 4;
 
 /// Looks between two offers of the core to whoever else wants it, some microseconds.
 pub(crate) const LOOKS_BETWEEN_YIELDS: u32 = 8;

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use bytemuck::bytes_of_mut;
 use rustix::thread::futex;
 
-use crate::config::INLINE_WORDS;
+use crate::config::{INLINE_WORDS, SMALL_RESULT_BYTES};
 use crate::layout::{
     BUSY, Complete, ErrorRecord, Header, JobDesc, JobHead, JobLine, Layout, MAGIC, SLEEPING, Tally,
     VERSION, WorkerState,
 };
 use crate::segment::Segment;
+use crate::sys::prefetch;
 
 /// The mapped control block.
 #[derive(Debug, Clone)]
@@ -132,13 +133,39 @@ impl Control {
         self.part(self.layout.job(slot) + Layout::WORDS)
     }
 
-    /// Where a `call` writes its result.
-    pub(crate) fn inline_result(&self, slot: usize) -> *mut u8 {
-        self.segment.base().wrapping_add(self.layout.job(slot) + Layout::RESULT)
+    /// Where a `call` writes its result of so many bytes.
+    pub(crate) fn inline_result(&self, slot: usize, bytes: u64) -> *mut u8 {
+        let small =
+            std::mem::offset_of!(JobLine, complete) + std::mem::offset_of!(Complete, result);
+        let at = if bytes <= SMALL_RESULT_BYTES as u64 { small } else { Layout::RESULT };
+        self.segment.base().wrapping_add(self.layout.job(slot) + at)
+    }
+
+    /// Asks for the lines of a slot that a worker is about to read, and for the one that it will
+    /// write last: a hint, so that one job's lines are on their way while another one runs.
+    pub(crate) fn expect(&self, slot: usize) {
+        let line = self.job(slot);
+        prefetch::read((&raw const *line).cast());
+        let head = self.desc(slot).as_ptr();
+        prefetch::read(head.cast());
+        prefetch::read(head.wrapping_add(8).cast());
+        prefetch::write((&raw const line.complete).cast());
     }
 
     fn desc(&self, slot: usize) -> &[AtomicU64; size_of::<JobDesc>() / 8] {
         self.part(self.layout.job(slot) + Layout::DESC)
+    }
+
+    /// Clears a description's head; only while no job is live in the slot.
+    ///
+    /// For where the lines are, rather than for what is in them: cleared together, those of many
+    /// slots come from the workers' caches at the same time, and not one by one as the next jobs
+    /// are written.
+    pub(crate) fn clear_desc(&self, slot: usize) {
+        fence(Ordering::Release);
+        for word in &self.desc(slot)[..size_of::<JobHead>() / 8] {
+            word.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Writes a job's description; only while no job is live in the slot.

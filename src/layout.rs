@@ -12,7 +12,7 @@
 
 use crate::config::{
     ERROR_TEXT_BYTES, INLINE_RESULT_BYTES, INLINE_WORDS, MAX_ARGS, MAX_JOBS, MAX_NDIM,
-    MAX_PARAM_BYTES,
+    MAX_PARAM_BYTES, SMALL_RESULT_BYTES,
 };
 use crate::sync::{AtomicU32, AtomicU64};
 use bytemuck::{Pod, Zeroable};
@@ -21,7 +21,7 @@ use bytemuck::{Pod, Zeroable};
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"pinpool\x01");
 
 /// Layout version of the control block; parent and worker must agree.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 /// The first page: what never changes, then the hot words on cache lines of their own.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ pub(crate) struct Header {
     pub(crate) trace: AtomicU64,
     pub(crate) trace_events: AtomicU64,
     pub(crate) dispatch: Dispatch,
+    pub(crate) shutdown: Shutdown,
     pub(crate) event: Event,
     /// One bit a worker: it says that it sleeps. Set by the worker, cleared by who wakes it.
     pub(crate) sleepers: Sleepers,
@@ -56,10 +57,17 @@ pub(crate) struct Header {
 pub(crate) struct Dispatch {
     /// Rises whenever there may be something new to do.
     pub(crate) work_seq: AtomicU64,
-    /// One bit a job slot: a job is in it.
+    /// One bit a job slot: a job is in it. Written by the parent alone, under its lock.
     pub(crate) live: AtomicU64,
+}
+
+/// What a worker reads before each chunk and nobody writes but once: not on the line that a
+/// submitter writes for each job.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Shutdown {
     /// Not 0: workers end.
-    pub(crate) shutdown: AtomicU64,
+    pub(crate) word: AtomicU64,
 }
 
 /// Rises when a worker becomes ready; `build` sleeps on it.
@@ -156,6 +164,8 @@ pub(crate) struct Complete {
     /// Newest epoch of this slot that came to its end.
     pub(crate) epoch: AtomicU64,
     pub(crate) waiters: AtomicU64,
+    /// Where a `call` writes a small result: who sees the end has the line of the result too.
+    pub(crate) result: [AtomicU64; SMALL_RESULT_BYTES / 8],
 }
 
 /// What one worker did in the job of one slot: a hint for progress and completion, rebuilt from
@@ -310,6 +320,7 @@ const _: () = {
     assert!(Layout::RESULT.is_multiple_of(64));
     assert!(size_of::<ErrorRecord>().is_multiple_of(64));
     assert!(size_of::<Tally>() == 64);
+    assert!(size_of::<Complete>() == 128);
     assert!(align_of::<WorkerState>() == 128 && align_of::<JobLine>() == 128);
 };
 

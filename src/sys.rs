@@ -2,4 +2,5 @@
 pub(crate) mod float;
 pub(crate) mod image;
 pub(crate) mod mem;
+pub(crate) mod prefetch;
 pub(crate) mod process;

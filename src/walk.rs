@@ -93,7 +93,8 @@ impl Stage {
                 offset: entry.offset().expect("in the image"),
                 results: Some((Arc::clone(results.segment()), results.data_offset())),
                 result_bytes: size_of::<u64>(),
-                stream: 0,
+                stream: Some(0),
+                scope: 0,
                 on_death: OnDeath::Retry,
                 flags: 0,
             })

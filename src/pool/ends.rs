@@ -9,7 +9,7 @@ use rustix::thread::{Timespec, futex};
 use super::jobs::{Active, Inner, Jobs, words_of};
 use super::ticket::{Bits, Ticket};
 use crate::args::reuse;
-use crate::config::{CALLER_SPIN_NS, JOURNALS_KEPT_BYTES};
+use crate::config::{CALLER_SPIN_NS, JOURNALS_KEPT_BYTES, MAX_JOBS};
 use crate::control::{futex_half, load_text};
 use crate::error::JobError;
 use crate::layout::PANIC;
@@ -101,10 +101,12 @@ impl Jobs {
     pub(super) fn harvest(&self, inner: &mut Inner, slots: u64) {
         inner.live &= !slots;
         self.control.header().dispatch.live.store(inner.live, Ordering::Release);
-        let mut rest = slots;
-        while rest != 0 {
-            let slot = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
+        let slots = || (0..MAX_JOBS).filter(|slot| slots >> slot & 1 == 1);
+        for slot in slots() {
+            self.control.job(slot).live.store(0, Ordering::Release);
+            self.control.clear_desc(slot);
+        }
+        for slot in slots() {
             if let Some(job) = inner.active[slot].take() {
                 self.harvest_one(inner, slot, job);
             }
@@ -122,7 +124,6 @@ impl Jobs {
 
     fn harvest_one(&self, inner: &mut Inner, slot: usize, job: Active) {
         let line = self.control.job(slot);
-        line.live.store(0, Ordering::Release);
         let head = &job.desc.head;
         let end = if line.stop.load(Ordering::SeqCst) == job.epoch {
             Err(Box::new(self.error_of(&job, slot, inner.broken.as_ref())))
@@ -136,7 +137,7 @@ impl Jobs {
             // is in the job any more.
             unsafe {
                 ptr::copy_nonoverlapping(
-                    self.control.inline_result(slot),
+                    self.control.inline_result(slot, inline as u64),
                     to.as_mut_ptr().cast(),
                     bytes,
                 );
@@ -231,6 +232,15 @@ impl Jobs {
         if is_over(&self.control, slot, job.epoch, words) {
             self.control.complete(slot, job.epoch);
         }
+    }
+
+    /// Slots and epochs of the jobs that a scope waits for, the oldest first.
+    pub(crate) fn of_scope(&self, scope: u64) -> Vec<(usize, u64)> {
+        let inner = self.lock();
+        let jobs = inner.active.iter().flatten().filter(|job| job.scope == scope);
+        let mut jobs: Vec<_> = jobs.map(|job| (job.ticket.slot(), job.epoch)).collect();
+        jobs.sort_by_key(|&(_, epoch)| epoch);
+        jobs
     }
 
     /// Takes no more jobs.

@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytemuck::Pod;
@@ -25,6 +24,8 @@ use crate::error::{ArgsError, JobError, Result};
 pub struct Job<'p> {
     pool: &'p Pool,
     stream: Option<u64>,
+    /// The scope that waits for the job; 0: none.
+    pub(super) scope: u64,
     on_death: OnDeath,
     pub(super) flags: u64,
     time_limit: Option<Duration>,
@@ -50,6 +51,7 @@ impl<'p> Job<'p> {
         Job {
             pool,
             stream: None,
+            scope: 0,
             on_death: OnDeath::default(),
             flags: 0,
             time_limit: None,
@@ -256,8 +258,6 @@ impl<'p> Job<'p> {
         }
         let offset =
             entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
-        let stream =
-            self.stream.unwrap_or_else(|| pool.next_stream.fetch_add(1, Ordering::Relaxed));
         let limited = self.time_limit.or(self.chunk_timeout).is_some();
         if limited {
             pool.needs_processes("a time limit")?;
@@ -268,7 +268,8 @@ impl<'p> Job<'p> {
             offset,
             results,
             result_bytes,
-            stream,
+            stream: self.stream,
+            scope: self.scope,
             on_death: self.on_death,
             flags: self.flags,
         })?;

@@ -42,6 +42,8 @@ pub enum OnDeath {
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) epoch: u64,
+    /// The scope that waits for it; 0: none.
+    pub(super) scope: u64,
     pub(super) kernel: &'static KernelEntry,
     pub(super) desc: Box<JobDesc>,
     pub(super) segments: Vec<Arc<Segment>>,
@@ -64,7 +66,9 @@ pub(crate) struct Submission {
     /// Segment, offset in it, and bytes a chunk; `None`: in the job's slot, or nowhere.
     pub(crate) results: Option<(Arc<Segment>, usize)>,
     pub(crate) result_bytes: usize,
-    pub(crate) stream: u64,
+    /// `None`: the order of submission gives it.
+    pub(crate) stream: Option<u64>,
+    pub(crate) scope: u64,
     pub(crate) on_death: OnDeath,
     pub(crate) flags: u64,
 }
@@ -76,6 +80,8 @@ pub(super) struct Inner {
     /// nobody else writes it.
     pub(super) live: u64,
     pub(super) epoch: u64,
+    /// The stream of the next job that names none.
+    stream: u64,
     /// Memory for chunk words that no job uses now.
     pub(super) words: Vec<Arc<Segment>>,
     /// One a worker, all of the same size.
@@ -120,6 +126,7 @@ impl Jobs {
             active: (0..MAX_JOBS).map(|_| None).collect(),
             live: 0,
             epoch: 0,
+            stream: 0,
             words: Vec::new(),
             journals: Vec::new(),
             old_journals: Vec::new(),
@@ -222,7 +229,10 @@ impl Jobs {
         let head = &mut args.desc.head;
         head.epoch = epoch;
         head.entry = s.offset;
-        head.stream = s.stream;
+        head.stream = s.stream.unwrap_or_else(|| {
+            inner.stream += 1;
+            inner.stream - 1
+        });
         head.flags = s.flags;
         head.words = words.as_ref().map_or(0, |w| w.id());
         head.results = s.results.as_ref().map_or(0, |(r, _)| r.id());
@@ -232,6 +242,7 @@ impl Jobs {
         let ticket = Ticket::new(slot, epoch);
         inner.active[slot] = Some(Active {
             epoch,
+            scope: s.scope,
             kernel: s.entry,
             desc: args.desc,
             segments: args.segments,

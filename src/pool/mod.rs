@@ -88,7 +88,8 @@ pub struct Pool {
     backend: Backend,
     cancel_grace: std::time::Duration,
     seed: u64,
-    next_stream: AtomicU64,
+    /// Names of scopes; 0 is none.
+    next_scope: AtomicU64,
     forks: u64,
 }
 
@@ -135,7 +136,7 @@ impl Drop for Threads {
 
 /// Tells all workers to end after the chunk that they are at.
 fn shut_down(control: &Control) {
-    control.header().dispatch.shutdown.store(1, Ordering::SeqCst);
+    control.header().shutdown.word.store(1, Ordering::SeqCst);
     control.announce(usize::MAX);
 }
 

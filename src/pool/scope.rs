@@ -8,7 +8,7 @@
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytemuck::Pod;
@@ -17,11 +17,9 @@ use ndarray::Ix1;
 use super::jobs::OnDeath;
 use super::pending::Pending;
 use super::running::Running;
-use super::ticket::Ticket;
 use super::{Job, Pool};
 use crate::args::Args;
 use crate::array::SharedArray;
-use crate::config::MAX_JOBS;
 use crate::ctx::Ctx;
 use crate::error::Result;
 
@@ -29,28 +27,10 @@ use crate::error::Result;
 #[derive(Debug)]
 pub struct Scope<'scope, 'env: 'scope> {
     pool: &'scope Pool,
-    newest: Newest,
+    /// Its name among the scopes of the pool: a job says which one waits for it.
+    name: u64,
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
-}
-
-/// The newest job of the scope in each slot, as its epoch; 0: none. An older one of the same slot
-/// is over, or the slot would not have been free for the newer.
-#[derive(Debug)]
-struct Newest([AtomicU64; MAX_JOBS]);
-
-impl Newest {
-    fn keep(&self, ticket: &Ticket) {
-        self.0[ticket.slot()].fetch_max(ticket.epoch(), Ordering::Relaxed);
-    }
-
-    /// Slots and epochs, the oldest job first.
-    fn jobs(&self) -> Vec<(usize, u64)> {
-        let all = self.0.iter().map(|epoch| epoch.load(Ordering::Relaxed)).enumerate();
-        let mut jobs: Vec<_> = all.filter(|&(_, epoch)| epoch != 0).collect();
-        jobs.sort_by_key(|&(_, epoch)| epoch);
-        jobs
-    }
 }
 
 impl Pool {
@@ -109,8 +89,8 @@ impl Pool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
     {
-        let newest = Newest([const { AtomicU64::new(0) }; MAX_JOBS]);
-        let scope = Scope { pool: self, newest, scope: PhantomData, env: PhantomData };
+        let name = self.next_scope.fetch_add(1, Ordering::Relaxed);
+        let scope = Scope { pool: self, name, scope: PhantomData, env: PhantomData };
         let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
         scope.end(result.is_err());
         match result {
@@ -180,7 +160,9 @@ impl<'scope> Scope<'scope, '_> {
 
     /// A job with options of its own: `s.job().stream(7).map(…)`.
     pub fn job(&'scope self) -> ScopedJob<'scope> {
-        ScopedJob { pool: self.pool, newest: &self.newest, job: self.pool.job() }
+        let mut job = self.pool.job();
+        job.scope = self.name;
+        ScopedJob { pool: self.pool, job }
     }
 
     /// Waits for every job of the scope; whatever they borrowed is free again.
@@ -188,7 +170,7 @@ impl<'scope> Scope<'scope, '_> {
         if self.pool.is_fork() {
             return;
         }
-        let jobs = self.newest.jobs();
+        let jobs = self.pool.jobs.of_scope(self.name);
         if cancel {
             jobs.iter().for_each(|&(slot, epoch)| self.pool.cancel(slot, epoch));
         }
@@ -205,7 +187,6 @@ impl<'scope> Scope<'scope, '_> {
 #[must_use = "a job starts when `map`, `for_each` or `call` is called on it"]
 pub struct ScopedJob<'scope> {
     pool: &'scope Pool,
-    newest: &'scope Newest,
     job: Job<'scope>,
 }
 
@@ -290,10 +271,9 @@ impl<'scope> ScopedJob<'scope> {
         Ok(self.keep(running))
     }
 
-    /// From here on the scope waits for the job.
+    /// The scope waits for the job; without workers it is run here and now.
     fn keep<T>(self, running: Running<T>) -> Pending<'scope, T> {
         let pool = self.pool;
-        self.newest.keep(&running.ticket);
         if pool.is_serial() {
             running.wait(pool);
         }

@@ -25,6 +25,7 @@ enum Attempt {
 pub(super) struct Turn<'a> {
     pub(super) control: &'a Control,
     pub(super) dispatch: &'a Dispatch,
+    pub(super) shutdown: &'a AtomicU64,
     pub(super) line: &'a JobLine,
     pub(super) current: &'a Current,
     pub(super) tally: &'a Tally,
@@ -50,7 +51,7 @@ impl Turn<'_> {
             cursor.find(self.control, self.task.slot, self.task.epoch, self.words)
         {
             if ran && self.dispatch.live.load(Ordering::Relaxed) != alone
-                || self.dispatch.shutdown.load(Ordering::Relaxed) != 0
+                || self.shutdown.load(Ordering::Relaxed) != 0
                 || self.left.get() == 0
             {
                 return (ran, false);
