@@ -156,14 +156,13 @@ impl Control {
         self.part(self.layout.job(slot) + Layout::DESC)
     }
 
-    /// Clears a description's head; only while no job is live in the slot.
+    /// Writes into each line of a description's head; only while no job is live in the slot.
     ///
-    /// For where the lines are, rather than for what is in them: cleared together, those of many
-    /// slots come from the workers' caches at the same time, and not one by one as the next jobs
-    /// are written.
-    pub(crate) fn clear_desc(&self, slot: usize) {
+    /// For where the lines are, not for what is in them: asked for together, those of many slots
+    /// come from the workers' caches at the same time, and not one by one as jobs are written.
+    pub(crate) fn touch_desc(&self, slot: usize) {
         fence(Ordering::Release);
-        for word in &self.desc(slot)[..size_of::<JobHead>() / 8] {
+        for word in self.desc(slot)[..size_of::<JobHead>() / 8].iter().step_by(8) {
             word.store(0, Ordering::Relaxed);
         }
     }

@@ -1,6 +1,5 @@
 //! How jobs end: waiting for it, taking the result out of the slot, stopping.
 
-use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -104,7 +103,7 @@ impl Jobs {
         let slots = || (0..MAX_JOBS).filter(|slot| slots >> slot & 1 == 1);
         for slot in slots() {
             self.control.job(slot).live.store(0, Ordering::Release);
-            self.control.clear_desc(slot);
+            self.control.touch_desc(slot);
         }
         for slot in slots() {
             if let Some(job) = inner.active[slot].take() {
@@ -129,19 +128,11 @@ impl Jobs {
             Err(Box::new(self.error_of(&job, slot, inner.broken.as_ref())))
         } else {
             let inline = if head.results == 0 { head.result_bytes as usize } else { 0 };
-            let mut bits = Bits::zeroed(inline);
-            let to = bits.words_mut();
-            let bytes = inline.min(size_of_val(to));
             // SAFETY: a slot's inline result has room for `INLINE_RESULT_BYTES`, which is what
-            // `bytes` is checked against at submission, `to` has room for as many, and no worker
-            // is in the job any more.
-            unsafe {
-                ptr::copy_nonoverlapping(
-                    self.control.inline_result(slot, inline as u64),
-                    to.as_mut_ptr().cast(),
-                    bytes,
-                );
-            }
+            // its length is checked against at submission, or for `SMALL_RESULT_BYTES` if it is
+            // not longer than that; no worker is in the job any more.
+            let bits =
+                unsafe { Bits::read(self.control.inline_result(slot, inline as u64), inline) };
             Ok(bits)
         };
         job.ticket.set_end(end);

@@ -3,8 +3,7 @@
 //! A scope may hold a hundred thousand of them, so they are small: a value of two words lies in
 //! the ticket's own memory, a larger one in a box.
 
-#![forbid(unsafe_code)]
-
+use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use crate::config::INLINE_RESULT_BYTES;
@@ -21,26 +20,27 @@ pub(crate) enum Bits {
 }
 
 impl Bits {
-    /// So many bytes of zeros at least.
-    pub(crate) fn zeroed(bytes: usize) -> Bits {
+    /// Copies a result of so many bytes.
+    ///
+    /// # Safety
+    /// `from` is aligned to 8 bytes, has room for so many bytes and for two words at least, and
+    /// nobody writes there. No more than `INLINE_RESULT_BYTES` are copied.
+    pub(super) unsafe fn read(from: *const u8, bytes: usize) -> Bits {
         if bytes <= SMALL * 8 {
-            Bits::Small([0; SMALL])
-        } else {
-            Bits::Large(Box::new([0; INLINE_RESULT_BYTES / 8]))
+            // SAFETY: the contract is the caller's. A copy of fixed length needs no call.
+            return Bits::Small(unsafe { from.cast::<[u64; SMALL]>().read() });
         }
+        let mut words = Box::new([0; INLINE_RESULT_BYTES / 8]);
+        let to = words.as_mut_ptr().cast();
+        // SAFETY: the contract is the caller's, and `words` has room for so many.
+        unsafe { ptr::copy_nonoverlapping(from, to, bytes.min(INLINE_RESULT_BYTES)) };
+        Bits::Large(words)
     }
 
     pub(crate) fn words(&self) -> &[u64] {
         match self {
             Bits::Small(words) => words,
             Bits::Large(words) => &words[..],
-        }
-    }
-
-    pub(crate) fn words_mut(&mut self) -> &mut [u64] {
-        match self {
-            Bits::Small(words) => words,
-            Bits::Large(words) => &mut words[..],
         }
     }
 }
@@ -95,12 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn results_of_every_size_have_room() {
-        for bytes in [0, 1, 16, 17, INLINE_RESULT_BYTES] {
-            let mut bits = Bits::zeroed(bytes);
-            assert!(bits.words().len() * 8 >= bytes);
-            bits.words_mut().fill(7);
-            assert!(bits.clone().words().iter().all(|&w| w == 7));
+    fn results_of_every_size_are_copied_whole() {
+        let from: Vec<u64> = (1..=INLINE_RESULT_BYTES as u64 / 8).collect();
+        for bytes in [0, 1, 16, 17, 112, 113, INLINE_RESULT_BYTES] {
+            // SAFETY: the vector is longer than that.
+            let bits = unsafe { Bits::read(from.as_ptr().cast(), bytes) };
+            let words = bits.clone();
+            let copied: &[u8] = bytemuck::cast_slice(words.words());
+            assert_eq!(&copied[..bytes], &bytemuck::cast_slice::<u64, u8>(&from)[..bytes]);
         }
     }
 }
