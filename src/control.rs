@@ -11,8 +11,8 @@ use rustix::thread::futex;
 
 use crate::config::{INLINE_WORDS, SMALL_RESULT_BYTES};
 use crate::layout::{
-    BUSY, Complete, ErrorRecord, Header, JobDesc, JobHead, JobLine, Layout, MAGIC, SLEEPING, Tally,
-    VERSION, WorkerState,
+    BUSY, Complete, ErrorRecord, FUTURE, Header, JobDesc, JobHead, JobLine, Layout, MAGIC,
+    SLEEPING, Tally, VERSION, WorkerState,
 };
 use crate::segment::Segment;
 use crate::sys::prefetch;
@@ -262,12 +262,24 @@ impl Control {
         let _ = futex::wake(seq, futex::Flags::empty(), i32::MAX as u32);
     }
 
+    /// Says that a job ended which a task awaits.
+    #[cold]
+    pub(crate) fn ring_ended(&self) {
+        let seq = &self.header().ended.seq;
+        seq.fetch_add(1, Ordering::SeqCst);
+        let _ = futex::wake(seq, futex::Flags::empty(), i32::MAX as u32);
+    }
+
     /// Marks `epoch` as over in `slot` and wakes who waits for it.
     pub(crate) fn complete(&self, slot: usize, epoch: u64) {
         let c = &self.job(slot).complete;
         c.epoch.fetch_max(epoch, Ordering::SeqCst);
-        if c.waiters.load(Ordering::SeqCst) != 0 {
+        let waiters = c.waiters.load(Ordering::SeqCst);
+        if waiters != 0 {
             let _ = futex::wake(futex_half(c), futex::Flags::empty(), i32::MAX as u32);
+            if waiters >= FUTURE {
+                self.ring_ended();
+            }
         }
         self.tell_watchers(self.job(slot));
     }

@@ -46,6 +46,8 @@ pub(crate) struct Header {
     pub(crate) dispatch: Dispatch,
     pub(crate) shutdown: Shutdown,
     pub(crate) event: Event,
+    /// Rises when a job ends that a task awaits; the thread that wakes tasks sleeps on it.
+    pub(crate) ended: Event,
     /// One bit a worker: it says that it sleeps. Set by the worker, cleared by who wakes it.
     pub(crate) sleepers: Sleepers,
     pub(crate) initializer_param: [AtomicU64; MAX_PARAM_BYTES / 8],
@@ -70,7 +72,7 @@ pub(crate) struct Shutdown {
     pub(crate) word: AtomicU64,
 }
 
-/// Rises when a worker becomes ready; `build` sleeps on it.
+/// A futex word; `event` rises when a worker becomes ready, and `build` sleeps on it.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Event {
@@ -157,12 +159,16 @@ pub(crate) struct JobLine {
     pub(crate) complete: Complete,
 }
 
+/// A task among the [`waiters`](Complete::waiters): it is woken through [`Header::ended`].
+pub(crate) const FUTURE: u64 = 1 << 32;
+
 /// What a caller waits on: the low half of `epoch` is its futex word.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Complete {
     /// Newest epoch of this slot that came to its end.
     pub(crate) epoch: AtomicU64,
+    /// How many callers sleep on `epoch`, and [`FUTURE`] for each task that awaits the job.
     pub(crate) waiters: AtomicU64,
     /// Where a `call` writes a small result: who sees the end has the line of the result too.
     pub(crate) result: [AtomicU64; SMALL_RESULT_BYTES / 8],

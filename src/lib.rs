@@ -77,8 +77,8 @@ pub use items::{Items, items};
 pub use npy::NpyError;
 pub use placement::Bind;
 pub use pool::{
-    Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, Pool,
-    PoolBuilder, Progress, Scope, ScopedJob, Strings, Whereabouts,
+    Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, PendingFuture,
+    Pool, PoolBuilder, Progress, Scope, ScopedJob, Strings, Whereabouts,
 };
 pub use process::{Process, ProcessBuilder, exit_status};
 pub use queue::{GetError, PutError, Queue, QueueView};

@@ -290,6 +290,7 @@ impl PoolBuilder {
             cancel_grace: self.cancel_grace.unwrap_or(Duration::from_millis(CANCEL_GRACE_MS)),
             seed: self.seed,
             next_scope: AtomicU64::new(1),
+            waiter: Mutex::default(),
             forks: forks::generation(),
         })
     }

@@ -67,7 +67,7 @@ impl Jobs {
     /// Makes up for a worker that is stopped (SIGSTOP, a debugger) or starved just where others
     /// count on it: between its last chunk and saying that the job is over, or after it was woken
     /// in another one's stead.
-    fn nudge(&self, slot: usize, epoch: u64) {
+    pub(super) fn nudge(&self, slot: usize, epoch: u64) {
         let inner = self.lock();
         if let Some(job) = inner.active[slot].as_ref().filter(|a| a.epoch == epoch) {
             self.check_over(slot, job);

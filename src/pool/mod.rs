@@ -12,6 +12,7 @@
 mod builder;
 mod close;
 mod ends;
+mod future;
 mod job;
 pub(crate) mod jobs;
 mod limits;
@@ -38,6 +39,7 @@ use bytemuck::Pod;
 use ndarray::Ix1;
 
 pub use builder::{Backend, PoolBuilder};
+pub use future::PendingFuture;
 pub use job::Job;
 pub use jobs::OnDeath;
 pub use long::{Lists, Strings};
@@ -81,6 +83,8 @@ use ticket::Ticket;
 pub struct Pool {
     // Dropped in this order: first the workers end, then what they use goes.
     crew: Crew,
+    /// Wakes who awaits a job; `None` before the first.
+    waiter: Mutex<Option<future::Waiter>>,
     jobs: std::sync::Arc<Jobs>,
     trace: Option<Rings>,
     control: Control,
@@ -149,6 +153,9 @@ impl Drop for Pool {
             let threads = Threads::new(self.control.clone());
             let crew = std::mem::replace(&mut self.crew, Crew::Threads { threads });
             std::mem::forget(crew);
+            // Nor does the thread live here that wakes tasks.
+            let waiter = self.waiter.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+            std::mem::forget(waiter.take());
         }
     }
 }
