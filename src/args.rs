@@ -13,7 +13,7 @@ use ndarray::{ArrayView, ArrayViewMut, Dimension};
 
 use crate::array::SharedArray;
 use crate::chunk::{chunk_range, default_chunk_rows};
-use crate::config::{MAX_ARGS, MAX_PARAM_BYTES};
+use crate::config::MAX_ARGS;
 use crate::error::ArgsError;
 use crate::layout::{ArgDesc, ArgKind, JobDesc};
 
@@ -373,17 +373,7 @@ impl<T: Pod, D: Dimension> Args for Whole<'_, T, D> {
 
 impl<P: Pod> sealed::Describe for Param<P> {
     fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
-        let (start, len) = (job.params(), size_of::<P>());
-        let bytes = start + len;
-        if bytes > MAX_PARAM_BYTES {
-            return Err(ArgsError::ParamsTooLarge { bytes });
-        }
-        job.add_param(bytemuck::bytes_of(&self.0));
-        let arg = job.next()?;
-        arg.kind = ArgKind::Param as u64;
-        arg.offset = start as u64;
-        arg.rows = len as u64;
-        Ok(())
+        job.param(bytemuck::bytes_of(&self.0))
     }
 }
 

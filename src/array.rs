@@ -8,6 +8,8 @@
 //! time (what a job is changing may be torn) and write between jobs. A write into a chunk during a
 //! job is a data race, which is why making and opening such arrays is `unsafe`.
 
+#[cfg(feature = "capi")]
+mod any;
 mod open;
 mod save;
 
@@ -22,6 +24,8 @@ use crate::element::{Dtype, Pod, dtype_of};
 use crate::npy;
 use crate::segment::{CreateError, Kind, Segment};
 
+#[cfg(feature = "capi")]
+pub(crate) use any::AnyArray;
 pub use save::SaveError;
 
 /// An n-dimensional array that worker processes map too.
@@ -41,6 +45,12 @@ pub struct SharedArray<T: Pod, D: Dimension> {
     data_offset: usize,
     dim: D,
     element: PhantomData<T>,
+}
+
+impl<T: Pod, D: Dimension> Drop for SharedArray<T, D> {
+    fn drop(&mut self) {
+        self.segment.unname();
+    }
 }
 
 impl<T: Pod, D: Dimension> SharedArray<T, D> {
@@ -104,25 +114,7 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
     ) -> Result<Self, CreateError> {
         const { Self::ALIGNED };
         let dim = shape.into_dimension();
-        if dim.ndim() > npy::MAX_RANK {
-            return Err(CreateError::Rank { axes: dim.ndim() });
-        }
-        let too_large =
-            || CreateError::TooLarge { shape: dim.slice().to_vec(), item_bytes: size_of::<T>() };
-        let bytes = npy::data_bytes(dim.slice(), size_of::<T>())
-            .and_then(|bytes| bytes.checked_add(npy::HEADER_BYTES))
-            .filter(|&bytes| isize::try_from(bytes).is_ok())
-            .ok_or_else(too_large)?;
-        let header = npy::write(&dtype_of::<T>(), dim.slice());
-        let segment = make(bytes)?;
-        // The magic last: who finds it finds a whole array.
-        let written =
-            segment.write_at(&header[8..], 8).and_then(|()| segment.write_at(&header[..8], 0));
-        if let Err(source) = written {
-            segment.discard();
-            let name = segment.label().into_owned();
-            return Err(CreateError::System { action: "write the header of", name, source });
-        }
+        let segment = create_segment(&dtype_of::<T>(), dim.slice(), make)?;
         Ok(Self { segment, data_offset: npy::HEADER_BYTES, dim, element: PhantomData })
     }
 
@@ -256,6 +248,34 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
     pub(crate) fn data_ptr(&self) -> *mut T {
         self.segment.base().wrapping_add(self.data_offset).cast()
     }
+}
+
+/// Makes a segment that holds an array of zero bytes behind its header.
+fn create_segment(
+    dtype: &Dtype,
+    shape: &[usize],
+    make: impl FnOnce(usize) -> Result<Arc<Segment>, CreateError>,
+) -> Result<Arc<Segment>, CreateError> {
+    if shape.len() > npy::MAX_RANK {
+        return Err(CreateError::Rank { axes: shape.len() });
+    }
+    let item_bytes = dtype.item_bytes();
+    let too_large = || CreateError::TooLarge { shape: shape.to_vec(), item_bytes };
+    let bytes = npy::data_bytes(shape, item_bytes)
+        .and_then(|bytes| bytes.checked_add(npy::HEADER_BYTES))
+        .filter(|&bytes| isize::try_from(bytes).is_ok())
+        .ok_or_else(too_large)?;
+    let header = npy::write(dtype, shape);
+    let segment = make(bytes)?;
+    // The magic last: who finds it finds a whole array.
+    let written =
+        segment.write_at(&header[8..], 8).and_then(|()| segment.write_at(&header[..8], 0));
+    if let Err(source) = written {
+        segment.discard();
+        let name = segment.label().into_owned();
+        return Err(CreateError::System { action: "write the header of", name, source });
+    }
+    Ok(segment)
 }
 
 impl<T: Pod, D: Dimension> std::fmt::Debug for SharedArray<T, D> {

@@ -22,7 +22,17 @@ const MARK: [u64; 2] = [0x6f1a_9c3e_52d7_84b1, 0xc83b_07ef_9a64_1d25];
 pub(crate) struct KernelEntry {
     mark: [u64; 2],
     run: unsafe fn(&mut Call<'_, '_>) -> Result<(), String>,
-    name: fn() -> &'static str,
+    name: Name,
+}
+
+/// What a kernel is called in errors.
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    /// By the name of its type.
+    Type(fn() -> &'static str),
+    /// By a name that was found when the program ran.
+    #[cfg(feature = "capi")]
+    Given(&'static str),
 }
 
 /// What a kernel's chunk needs: the worker's side of a job.
@@ -37,7 +47,7 @@ pub(crate) struct Call<'a, 'c> {
 }
 
 impl<'a> Call<'a, '_> {
-    fn reader(&self) -> Reader<'a> {
+    pub(crate) fn reader(&self) -> Reader<'a> {
         Reader { desc: self.desc, bases: self.bases, chunk: self.chunk, at: 0 }
     }
 }
@@ -53,9 +63,22 @@ pub(crate) enum Outcome {
 }
 
 impl KernelEntry {
-    /// The kernel's type name.
+    /// The kernel's type name, or what it was called.
     pub(crate) fn name(&self) -> &'static str {
-        (self.name)()
+        match self.name {
+            Name::Type(name) => name(),
+            #[cfg(feature = "capi")]
+            Name::Given(name) => name,
+        }
+    }
+
+    /// An entry for a function that is no kernel of the crate's interface.
+    #[cfg(feature = "capi")]
+    pub(crate) const fn new(
+        run: unsafe fn(&mut Call<'_, '_>) -> Result<(), String>,
+        name: &'static str,
+    ) -> KernelEntry {
+        KernelEntry { mark: MARK, run, name: Name::Given(name) }
     }
 
     /// The offset that a job carries; `None` where the kernel is not in the executable.
@@ -128,7 +151,7 @@ macro_rules! entry {
                     where $($bounds)+ $body
                     run::<$($p),+>
                 },
-                name: std::any::type_name::<F>,
+                name: Name::Type(std::any::type_name::<F>),
             };
         }
     };

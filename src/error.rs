@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_NDIM, MAX_PARAM_BYTES};
@@ -55,12 +56,37 @@ pub enum StartError {
         "a worker process cannot build a pool of its own; build it in the parent, outside of kernels"
     )]
     InWorker,
-    /// The library is in a shared object, not in the executable that workers run.
+    /// The library is in a shared object that was loaded while the host ran, and the program that
+    /// loads it in workers cannot be used.
     #[error(
-        "pinpool is linked into a shared object, and workers execute the host program itself; \
-         link it into the executable, or use the backend `threads`"
+        "the workers' program {} {problem}; pinpool's code is in {}, which the host has loaded \
+         itself, so put pinpool-worker beside it, name one in PINPOOL_WORKER_PROGRAM, or use the \
+         backend `threads`",
+        .program.display(), .library.display()
     )]
-    NotInExecutable,
+    WorkerProgram {
+        /// Where it was looked for.
+        program: PathBuf,
+        /// The image that it would load.
+        library: PathBuf,
+        /// What is wrong with it.
+        problem: WorkerProgramError,
+    },
+    /// A worker program was named for a pool that needs none.
+    #[error(
+        "the worker program {} was named, but pinpool's code is in the program itself, which \
+         workers execute; leave it out", .program.display()
+    )]
+    NeedlessWorkerProgram {
+        /// The name given.
+        program: PathBuf,
+    },
+    /// The file of the library was deleted while the host ran.
+    #[error(
+        "the shared object that pinpool's code was loaded from has been deleted or replaced, and \
+         workers cannot load it; start the program anew"
+    )]
+    LibraryGone,
     /// A system call failed.
     #[error("{what} failed: {source}; {advice}")]
     System {
@@ -120,6 +146,27 @@ pub enum StartError {
     },
 }
 
+/// Why a program is none for workers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerProgramError {
+    /// It cannot be opened.
+    #[error("cannot be opened ({0})")]
+    Open(#[source] std::io::Error),
+    /// It is no executable file.
+    #[error("is no executable file")]
+    NotExecutable,
+    /// Anybody could change it.
+    #[error("may be written by every user")]
+    Writable,
+    /// It is another user's.
+    #[error("belongs to user {uid}, not to this one, to root, or to the library's owner")]
+    Owner {
+        /// Whose it is.
+        uid: u32,
+    },
+}
+
 /// Why the arguments of a job were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -163,6 +210,15 @@ pub enum ArgsError {
     ParamsTooLarge {
         /// All of them together, up to the one that was too much.
         bytes: usize,
+    },
+    /// The file under an array is shorter than the array.
+    #[error(
+        "the file under {name} was truncated since the array was made or opened; \
+         make it again, and let no other program truncate it"
+    )]
+    Truncated {
+        /// The array's name or path.
+        name: String,
     },
     /// An array that was opened read-only is to be changed.
     #[error("the array was opened read-only and cannot be changed; open it for writing")]

@@ -28,6 +28,8 @@ compile_error!(
 
 mod args;
 mod array;
+#[cfg(feature = "capi")]
+pub mod capi;
 pub mod chunk;
 pub mod config;
 mod control;
@@ -39,6 +41,7 @@ mod entry;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod host;
 mod items;
 mod layout;
 mod mail;
@@ -72,13 +75,13 @@ pub use args::{
 pub use array::{SaveError, SharedArray};
 pub use ctx::Ctx;
 pub use element::{Bool, Dtype, Pod, dtype_of};
-pub use error::{ArgsError, Death, Error, JobError, Result, StartError};
+pub use error::{ArgsError, Death, Error, JobError, Result, StartError, WorkerProgramError};
 pub use items::{Items, items};
 pub use npy::NpyError;
 pub use placement::Bind;
 pub use pool::{
     Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, PendingFuture,
-    Pool, PoolBuilder, Progress, Scope, ScopedJob, Strings, Whereabouts,
+    Pool, PoolBuilder, Progress, Scope, ScopedJob, Stall, Strings, Whereabouts,
 };
 pub use process::{Process, ProcessBuilder, exit_status};
 pub use queue::{GetError, PutError, Queue, QueueView};

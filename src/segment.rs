@@ -10,6 +10,7 @@
 //! `array` puts an NPY array into one, the pool its control block, journals and chunk words.
 #![forbid(unsafe_code)]
 
+pub(crate) mod audience;
 mod error;
 mod file;
 mod named;
@@ -144,6 +145,13 @@ impl Segment {
         mem::is_length_sealed(&self.fd)
     }
 
+    /// Whether the file under it is still as long as the mapping. A touch beyond its end is a
+    /// SIGBUS; only a file, or a name, that somebody truncated meanwhile can be shorter.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.kind, Kind::Nameless(_))
+            || mem::stat(&self.fd).is_ok_and(|stat| mem::file_len(&stat) >= self.len as u64)
+    }
+
     /// What to call it in a message.
     pub(crate) fn label(&self) -> Cow<'_, str> {
         match &self.kind {
@@ -175,6 +183,14 @@ impl Segment {
         }
     }
 
+    /// The array of this name is dropped, and the name goes at once: others (a thread that is just
+    /// sending the descriptor to a worker) may hold the segment for a moment longer.
+    pub(crate) fn unname(&self) {
+        if let (Kind::Named(named), true) = (&self.kind, std::process::id() == self.mapped_by) {
+            named.remove_on_drop(&self.fd);
+        }
+    }
+
     /// Has `watcher` told when this mapping goes away.
     pub(crate) fn watch(&self, watcher: Weak<dyn SegmentWatcher>) {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,9 +216,7 @@ impl Drop for Segment {
             std::mem::forget(self.map.take());
             return;
         }
-        if let Kind::Named(named) = &self.kind {
-            named.remove_on_drop(&self.fd);
-        }
+        self.unname();
         self.map = None;
         let watchers = self.watchers.get_mut().unwrap_or_else(PoisonError::into_inner);
         for watcher in watchers.iter().filter_map(Weak::upgrade) {

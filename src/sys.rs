@@ -1,6 +1,9 @@
 //! The system calls that the library makes, one function a call.
 pub(crate) mod float;
 pub(crate) mod image;
+#[cfg(feature = "capi")]
+pub(crate) mod loader;
 pub(crate) mod mem;
+pub(crate) mod objects;
 pub(crate) mod prefetch;
 pub(crate) mod process;

@@ -329,8 +329,9 @@ pub(crate) fn is_over(control: &Control, slot: usize, epoch: u64, words: &[Atomi
 
 /// Spins until `done` or until the time is up; says which.
 ///
-/// Every `looks` rounds of a third of a microsecond it offers its core to whoever else wants it: where there are more
-/// threads than cores, the one that is waited for may be the one that is kept from running.
+/// Every `looks` rounds of a third of a microsecond it offers its core to whoever else wants it:
+/// where there are more threads than cores, the one that is waited for may be the one that is kept
+/// from running.
 pub(crate) fn spin_until(limit_ns: u64, looks: u32, done: impl Fn() -> bool) -> bool {
     for _ in 0..64 {
         if done() {

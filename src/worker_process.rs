@@ -4,14 +4,15 @@
 //! `.init_array` sees it before `main` runs, so that a program needs no guard in its `main`; a
 //! host whose kernels need other constructors calls [`init`] first in `main` instead.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::control::{Control, store_text};
+use crate::control::{Control, ControlError, store_text};
+use crate::error::Death;
 use crate::mail::{self, Message};
 use crate::segment::Segment;
 use crate::sys::{image, process};
@@ -19,6 +20,22 @@ use crate::worker::{SegmentSource, Worker};
 
 /// The variable that marks a worker; taken out of the environment before user code runs.
 pub(crate) const VARIABLE: &str = "PINPOOL_WORKER";
+
+/// For `pinpool-worker`: the shared object that it is to load, and what it is to call in it.
+pub(crate) const LIBRARY_VARIABLE: &str = "PINPOOL_LIBRARY";
+pub(crate) const ENTRY_VARIABLE: &str = "PINPOOL_ENTRY";
+
+/// The symbol of [`enter`]; it names the version, so that two versions of the library may be in
+/// one program.
+pub(crate) const ENTRY_NAME: &str = "pinpool_worker_0_1";
+
+/// Status of a worker that could not begin, and could not say it in the control block either:
+/// that was not the one it had expected, or was made by another build of the image.
+const UNFIT: i32 = 70;
+const OTHER_BUILD: i32 = 72;
+/// Status of `pinpool-worker` where the image could not be loaded; what the loader said stands on
+/// its standard error.
+const NOT_LOADED: i32 = 71;
 
 /// The host starts its workers in `main`.
 static IN_MAIN: AtomicBool = AtomicBool::new(false);
@@ -37,8 +54,37 @@ pub fn init() {
     }
 }
 
+/// What `pinpool-worker` calls after it has loaded this image: becomes the worker.
+///
+/// Not before, while the image's own constructors run: the loader would keep its lock, on which
+/// threads of a kernel could wait for ever.
+#[unsafe(export_name = "pinpool_worker_0_1")]
+pub(crate) extern "C" fn enter() {
+    let _ = std::panic::catch_unwind(|| {
+        if let Some(marker) = Marker::from_env() {
+            become_worker(&marker);
+        }
+    });
+}
+
 pub(crate) fn starts_in_main() -> bool {
+    // A linker takes out of a static library what is referred to: whoever starts workers refers
+    // to what intercepts them.
+    std::hint::black_box(&START);
     IN_MAIN.load(Ordering::Relaxed)
+}
+
+/// Why a worker ended before it was ready, where it could not say so itself.
+pub(crate) fn start_failure(death: Death) -> String {
+    match death {
+        Death::Exit(OTHER_BUILD) => "its code is another build than the parent's: the file of the \
+             program or of the shared object was replaced; start the program anew"
+            .into(),
+        Death::Exit(NOT_LOADED) => "the workers' program could not load the shared object that \
+             pinpool's code is in; what the loader says stands on standard error"
+            .into(),
+        death => format!("it died by {death} before it was ready"),
+    }
 }
 
 pub(crate) fn is_worker() -> bool {
@@ -124,14 +170,16 @@ fn become_worker(marker: &Marker) -> ! {
     let _ = std::io::Write::flush(&mut std::io::stdout());
     process::flush_c_streams();
     process::exit_now(match status {
-        Ok(true) => 0,
-        _ => 70,
+        Ok(Ok(())) => 0,
+        Ok(Err(status)) => status,
+        Err(_) => UNFIT,
     })
 }
 
-/// The whole life of a worker; `false`: it could not even say what was wrong.
-fn serve(marker: &Marker) -> bool {
-    let Some(parent) = process::watch_parent(marker.parent) else { return true };
+/// The whole life of a worker; an error is the status of one that could not even say what was
+/// wrong.
+fn serve(marker: &Marker) -> Result<(), i32> {
+    let Some(parent) = process::watch_parent(marker.parent) else { return Ok(()) };
     // SAFETY: the parent handed this number down for this purpose, and nobody else has it.
     let control = unsafe { OwnedFd::from_raw_fd(marker.control) };
     // SAFETY: as above.
@@ -140,15 +188,15 @@ fn serve(marker: &Marker) -> bool {
     for fd in [&control, &socket] {
         let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
     }
-    let Some(control) = attach(control, marker.bytes) else { return false };
+    let control = attach(control, marker.bytes)?;
     if marker.worker >= control.workers() {
-        return false;
+        return Err(UNFIT);
     }
     let standing = &control.worker(marker.worker).standing;
     let refuse = |text: &str| {
         let len = store_text(&standing.text, text);
         standing.text_len.store(len, Ordering::Release);
-        true
+        Ok(())
     };
     let name = format!("pinpool/{}", marker.worker);
     let _ = rustix::thread::set_name(&std::ffi::CString::new(name).unwrap_or_default());
@@ -165,7 +213,7 @@ fn serve(marker: &Marker) -> bool {
         let _ = pinpool_kernels::isa::force(isa);
     }
     crate::panics::install_hook();
-    let mut source = Mailbox { socket, segments: HashMap::new(), cleanup };
+    let mut source = Mailbox::new(socket, cleanup);
     // A successor learns at once what its predecessor knew: which names go if the parent dies.
     source.tidy();
     let mut worker = Worker::new(control.clone(), marker.worker, marker.incarnation, source);
@@ -177,20 +225,24 @@ fn serve(marker: &Marker) -> bool {
     standing.ready.store(u64::from(marker.incarnation) + 1, Ordering::Release);
     control.ring();
     worker.run();
-    true
+    Ok(())
 }
 
 /// Maps the control block if it is what the parent makes: ours, sealed, of this build.
-fn attach(fd: OwnedFd, bytes: usize) -> Option<Control> {
-    let stat = rustix::fs::fstat(&fd).ok()?;
+fn attach(fd: OwnedFd, bytes: usize) -> Result<Control, i32> {
+    let stat = rustix::fs::fstat(&fd).map_err(|_| UNFIT)?;
     if stat.st_uid != rustix::process::geteuid().as_raw() {
-        return None;
+        return Err(UNFIT);
     }
-    let segment = Segment::from_descriptor(fd, bytes, true).ok()?;
+    let segment = Segment::from_descriptor(fd, bytes, true).map_err(|_| UNFIT)?;
     if !segment.is_sealed() {
-        return None;
+        return Err(UNFIT);
     }
-    Control::attach(segment, image::build_id().ok()?).ok()
+    let id = image::build_id().map_err(|_| UNFIT)?;
+    Control::attach(segment, id).map_err(|error| match error {
+        ControlError::Build | ControlError::Version { .. } => OTHER_BUILD,
+        _ => UNFIT,
+    })
 }
 
 /// Takes the place that the parent chose, before any memory of a job is touched.
@@ -217,7 +269,7 @@ fn watch_parent(parent: OwnedFd, socket: OwnedFd, cleanup: Cleanup) -> std::io::
                 }
             }
             // A worker that sleeps or is busy has not taken all its mail.
-            let mut rest = Mailbox { socket, segments: HashMap::new(), cleanup };
+            let mut rest = Mailbox::new(socket, cleanup);
             rest.tidy();
             let names = rest.cleanup.lock().unwrap_or_else(PoisonError::into_inner);
             for (name, segment) in names.values() {
@@ -240,25 +292,34 @@ type Cleanup = Arc<Mutex<HashMap<u64, (String, Arc<Segment>)>>>;
 struct Mailbox {
     socket: OwnedFd,
     segments: HashMap<u64, Arc<Segment>>,
+    /// Came, and could not be mapped: a file that was truncated meanwhile.
+    broken: HashSet<u64>,
     cleanup: Cleanup,
 }
 
 impl Mailbox {
+    fn new(socket: OwnedFd, cleanup: Cleanup) -> Mailbox {
+        Mailbox { socket, segments: HashMap::new(), broken: HashSet::new(), cleanup }
+    }
+
     /// Takes one message, if one is there.
     fn take(&mut self) -> Result<Option<Message>, rustix::io::Errno> {
         let Some((message, fd)) = mail::receive(&self.socket)? else { return Ok(None) };
         let mut names = self.cleanup.lock().unwrap_or_else(PoisonError::into_inner);
         if !message.is_map() {
             self.segments.remove(&message.id);
+            self.broken.remove(&message.id);
             names.remove(&message.id);
         } else if let Some(fd) = fd {
             let len = usize::try_from(message.len).unwrap_or(usize::MAX);
-            if let Ok(segment) = Segment::from_descriptor(fd, len, message.writable != 0) {
-                if let Some(name) = message.cleanup() {
-                    names.insert(message.id, (name.to_owned(), Arc::clone(&segment)));
-                }
-                self.segments.insert(message.id, segment);
+            let Ok(segment) = Segment::from_descriptor(fd, len, message.writable != 0) else {
+                self.broken.insert(message.id);
+                return Ok(Some(message));
+            };
+            if let Some(name) = message.cleanup() {
+                names.insert(message.id, (name.to_owned(), Arc::clone(&segment)));
             }
+            self.segments.insert(message.id, segment);
         }
         Ok(Some(message))
     }
@@ -269,6 +330,9 @@ impl SegmentSource for Mailbox {
         loop {
             if let Some(segment) = self.segments.get(&id) {
                 return Some(Arc::clone(segment));
+            }
+            if self.broken.contains(&id) {
+                return None;
             }
             let Some(message) = self.take().ok()? else {
                 let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
@@ -307,6 +371,13 @@ mod tests {
             pus: vec![0, 1030],
         };
         assert_eq!(Marker::parse(&marker.to_text()), Some(marker));
+    }
+
+    #[test]
+    fn the_entry_is_called_after_the_version_of_this_crate() {
+        let version =
+            concat!(env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"));
+        assert_eq!(ENTRY_NAME, format!("pinpool_worker_{version}"));
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use faults::{alone, pool, serial, signal_child, stir, wait_until, watchdog};
 use pinpool::ndarray::Ix1;
-use pinpool::{ChunkMut, Ctx, Death, Error, JobError, OnDeath, Param, Pool, SharedArray, indices};
+use pinpool::{
+    ArgsError, Backend, ChunkMut, Ctx, Death, Error, JobError, OnDeath, Param, Pool, SharedArray,
+    indices,
+};
 use rustix::process::Signal;
 
 /// Dies in the way `how` says.
@@ -104,7 +107,9 @@ fn a_kernel_that_dies_each_time_ends_its_job_and_nothing_else() {
         };
         assert_eq!((*chunk, *death, *deaths), (17, expected_death, 3));
         assert!(kernel.contains("faults_kernels"), "{kernel}");
-        assert!(!note.is_empty());
+        // A crash says where its core went, an exit whose fault it is.
+        let about = if expected_death == Death::Exit(3) { "end its process" } else { "core" };
+        assert!(note.contains(about), "{note}");
         let text = error.to_string();
         assert!(text.contains("chunk 17") && text.contains(&expected_death.to_string()), "{text}");
         // Each chunk is wholly old or wholly new.
@@ -222,4 +227,93 @@ fn a_chunk_that_kills_each_worker_is_skipped_where_the_caller_asks_for_all_outco
         assert!(c.iter().all(|&v| v == expected), "chunk {i} is wholly old or wholly new");
     }
     assert_eq!(pool.deaths(), 6);
+}
+
+#[test]
+fn a_chunk_that_takes_long_is_told_of_and_goes_on() {
+    let _watchdog = watchdog("stalls that are told", 60);
+    let kernel = |i: u64, _: &mut Ctx| {
+        std::thread::sleep(Duration::from_millis(if i == 7 { 1_500 } else { 1 }));
+        i
+    };
+    let threads = Pool::builder().backend(Backend::Threads).workers(2).oversubscribe(true).build();
+    for pool in [pool(2), threads.expect("a pool")] {
+        let told = std::cell::RefCell::new(Vec::new());
+        let all = pool
+            .job()
+            .on_stall(Duration::from_millis(400), &|s| told.borrow_mut().push(s))
+            .map(indices(12), kernel)
+            .expect("it goes on");
+        assert_eq!(all.as_slice()[7], 7);
+        assert_eq!(pool.deaths(), 0);
+        let told = told.into_inner();
+        // Another chunk is told of only where the machine has kept its worker from running.
+        let [stall] = told.iter().filter(|s| s.chunk == 7).collect::<Vec<_>>()[..] else {
+            panic!("once, and not {told:?}");
+        };
+        assert!(stall.elapsed >= Duration::from_millis(400));
+        assert_eq!(stall.pid, pool.whereabouts()[stall.worker].pid);
+    }
+}
+
+#[test]
+fn a_chunk_that_is_told_of_and_then_killed_is_told_of_at_each_attempt() {
+    let _watchdog = watchdog("stalls that are told and killed", 60);
+    let pool = pool(1);
+    let told = std::cell::RefCell::new(Vec::new());
+    let end = pool
+        .job()
+        .chunk_timeout(Duration::from_millis(600))
+        .on_stall(Duration::from_millis(150), &|s| told.borrow_mut().push(s))
+        .for_each(indices(3), |i, _| {
+            if i == 1 {
+                std::thread::sleep(Duration::from_secs(30));
+            }
+        });
+    let error = end.expect_err("three attempts");
+    let overdue = matches!(
+        error,
+        Error::Job(JobError::Died { chunk: 1, death: Death::Overdue, deaths: 3, .. })
+    );
+    assert!(overdue, "{error:?}");
+    let told = told.into_inner();
+    let pids: Vec<u32> = told.iter().filter(|s| s.chunk == 1).map(|s| s.pid).collect();
+    assert_eq!(pids.len(), 3, "{told:?}");
+    assert!(pids[0] != pids[1] && pids[1] != pids[2], "{told:?}");
+}
+
+#[test]
+fn a_file_truncated_under_a_job_is_a_clear_error_and_the_pool_lives_on() {
+    let _watchdog = watchdog("a truncated file", 60);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("array.npy");
+    // SAFETY: not kept: that somebody truncates it is what is tested.
+    let made = unsafe { SharedArray::<u64, Ix1>::create_file(&path, 64 * 1024) };
+    let mut x = made.expect("a file");
+    let pool = pool(2);
+    let sleepy_touch = |mut c: ChunkMut<'_, u64, Ix1>, _: &mut Ctx| {
+        c[0] += 1;
+        std::thread::sleep(Duration::from_millis(800));
+        let last = c.len() - 1;
+        c[last] += 1;
+    };
+    let end = std::thread::scope(|s| {
+        s.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            let file = std::fs::OpenOptions::new().write(true).open(&path).expect("ours");
+            file.set_len(4_096).expect("ours");
+        });
+        pool.for_each(x.chunks_mut(8 * 1024), sleepy_touch)
+    });
+    // The parent would have met the same fault, had it put the chunk back.
+    let error = end.expect_err("its memory is gone");
+    let text = error.to_string();
+    assert!(matches!(error, Error::Job(JobError::Died { death: Death::Signal(7), .. })), "{text}");
+    assert!(text.contains("SIGBUS") && text.contains("truncated"), "{text}");
+    // What can be seen beforehand is refused beforehand.
+    let next = pool.for_each(x.chunks_mut(8 * 1024), sleepy_touch).expect_err("still");
+    let refused = matches!(next, Error::Args(ArgsError::Truncated { .. }));
+    assert!(refused && next.to_string().contains("array.npy"), "{next}");
+    let squares = pool.map(indices(9), |i, _| i * i).expect("the pool lives on");
+    assert_eq!(squares.as_slice()[8], 64);
 }

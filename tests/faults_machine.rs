@@ -26,6 +26,7 @@ fn the_victim() {
         "starved_restart" => starved_restart(),
         "few_processes" => few_processes(),
         "little_memory" => little_memory(),
+        "out_of_memory" => out_of_memory(),
         "small_files" => small_files(),
         "forks" => forks(),
         "forks_and_dies" => forks_and_dies(),
@@ -216,6 +217,54 @@ fn little_memory() {
     let _ = std::fs::remove_dir(group);
     let error = end.expect_err("128 MiB in a group of 64");
     assert!(matches!(error, CreateError::NoMemory { .. }), "{error:?}");
+}
+
+#[test]
+fn a_worker_killed_for_lack_of_memory_is_told_from_one_killed_by_hand() {
+    must_play(victim("out_of_memory"), "out_of_memory");
+}
+
+fn out_of_memory() {
+    let parent = std::fs::read_to_string("/proc/self/cgroup").expect("/proc");
+    let old = parent.lines().find_map(|l| l.split_once(":memory:")).map(|(_, p)| p.to_owned());
+    let name = format!("pinpool-test-oom-{}", std::process::id());
+    let two = std::path::Path::new("/sys/fs/cgroup").join(&name);
+    let one = std::path::Path::new("/sys/fs/cgroup/memory").join(&name);
+    let (group, file, back) = match std::fs::create_dir(&one) {
+        Ok(()) => (
+            one,
+            "memory.limit_in_bytes",
+            format!("/sys/fs/cgroup/memory{}", old.unwrap_or_default()),
+        ),
+        Err(_) if std::fs::create_dir(&two).is_ok() => (two, "memory.max", "/sys/fs/cgroup".into()),
+        Err(error) => return skip("out_of_memory", &error.to_string()),
+    };
+    let me = std::process::id().to_string();
+    let inside = std::fs::write(group.join(file), "100663296")
+        .and_then(|()| std::fs::write(group.join("cgroup.procs"), &me));
+    if let Err(error) = inside {
+        let _ = std::fs::remove_dir(&group);
+        return skip("out_of_memory", &error.to_string());
+    }
+    let pool = pool(1);
+    let death = |hungry: u64| {
+        let end = pool.job().on_death(pinpool::OnDeath::Fail).call(Param(hungry), |hungry, _| {
+            if hungry == 0 {
+                // SAFETY: kills this worker.
+                unsafe { libc::raise(libc::SIGKILL) };
+            }
+            let mut all = vec![0u8; hungry as usize];
+            all.iter_mut().step_by(4096).for_each(|page| *page = 1);
+            u64::from(std::hint::black_box(&all)[4096])
+        });
+        end.map(|_| ()).expect_err("it dies").to_string()
+    };
+    let (by_kernel, by_hand) = (death(1 << 28), death(0));
+    drop(pool);
+    let _ = std::fs::write(std::path::Path::new(&back).join("cgroup.procs"), &me);
+    let _ = std::fs::remove_dir(&group);
+    assert!(by_kernel.contains("the kernel killed it for lack of memory"), "{by_kernel}");
+    assert!(by_hand.contains("not by the kernel for lack of memory"), "{by_hand}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn the_victim() {
     match role().as_deref() {
         Some("busy") => busy(),
         Some("waits") => waits(),
+        Some("unused") => unused(),
         _ => {}
     }
 }
@@ -64,6 +65,29 @@ fn waits() {
         stir(c.as_slice_mut(), ctx);
     })
     .expect("it works");
+    println!("started");
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+/// Arrays that no job has used: made before one pool, before another one, and after both.
+fn unused() {
+    let make = |n: u32| {
+        // SAFETY: nobody else knows the name.
+        let made = unsafe {
+            SharedArray::<u64, Ix1>::create_named(
+                &format!("{}-{n}", name("pinpool-test-unused")),
+                100,
+            )
+        };
+        made.expect("a new name")
+    };
+    let _first = make(0);
+    let _pool = pool(1);
+    let _second = make(1);
+    let _other = pool(2);
+    let _third = make(2);
+    let mut stays = make(3);
+    stays.set_persist(true).expect("it is on record");
     println!("started");
     std::thread::sleep(Duration::from_secs(600));
 }
@@ -132,6 +156,29 @@ fn a_parent_killed_at_any_instant_leaves_no_worker_and_no_name() {
 }
 
 #[test]
+fn arrays_that_no_job_has_used_go_with_their_maker() {
+    let _alone = alone();
+    let _watchdog = watchdog("arrays without a job", 60);
+    adopt_orphans();
+    let mut parent = start("unused");
+    let prefix = format!("pinpool-test-unused-{}", parent.id());
+    assert_eq!(names(&prefix).len(), 4);
+    parent.kill().expect("it lives");
+    let killed = Instant::now();
+    assert!(wait_until(20, || !any_left()));
+    println!("workers gone after {:?}", killed.elapsed());
+    // Without a collector. What was marked to outlive everybody does.
+    let stays = format!("{prefix}-3");
+    assert_eq!(names(&prefix), [stays.as_str()]);
+    // SAFETY: nobody else knows the name.
+    let mut array = unsafe { SharedArray::<u64, Ix1>::open_named(&stays) }.expect("it is there");
+    array.set_persist(false).expect("it is on record");
+    drop(array);
+    segments::gc().expect("a registry");
+    assert_eq!(names(&prefix), [""; 0]);
+}
+
+#[test]
 fn what_a_kill_of_all_at_once_leaves_is_collected_and_a_live_neighbour_is_not() {
     let _alone = alone();
     let _watchdog = watchdog("all killed at once", 60);
@@ -163,6 +210,8 @@ fn a_segment_that_one_stopped_worker_still_holds_is_not_collected() {
     assert_eq!(workers.len(), 3);
     for &pid in &workers {
         assert!(faults::signal_child(pid, parent.id(), Signal::STOP));
+        // On a busy machine another thread of it may run on for a while.
+        assert!(wait_until(20, || stat(pid).is_some_and(|s| s[0] == "T")));
     }
     let last = workers[0];
     parent.kill().expect("it lives");

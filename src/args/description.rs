@@ -15,7 +15,7 @@ use ndarray::Dimension;
 use super::Args;
 use crate::array::SharedArray;
 use crate::chunk::chunk_count;
-use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_JOBS, MAX_NDIM};
+use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_JOBS, MAX_NDIM, MAX_PARAM_BYTES};
 use crate::error::ArgsError;
 use crate::layout::{ArgDesc, ArgKind, JobDesc, JobHead};
 use crate::segment::Segment;
@@ -60,31 +60,27 @@ pub struct Description {
 
 impl Description {
     pub(crate) fn of(args: &impl Args) -> Result<Description, ArgsError> {
-        let mut d = Description {
+        let mut description = Description::empty();
+        args.describe(&mut description)?;
+        Ok(description.complete())
+    }
+
+    /// One to which arguments are added, to be `complete`d then.
+    pub(crate) fn empty() -> Description {
+        Description {
             desc: fresh(),
             segments: Vec::new(),
             chunks: None,
             journal_bytes: 0,
             params: 0,
-        };
-        args.describe(&mut d)?;
-        d.desc.head.chunks = d.chunks.unwrap_or(1);
-        d.desc.head.journal_bytes = d.journal_bytes;
-        d.desc.head.param_bytes = d.params as u64;
-        Ok(d)
+        }
     }
 
-    /// Bytes of parameters so far.
-    pub(crate) fn params(&self) -> usize {
-        self.params
-    }
-
-    /// The bytes of one more parameter, for which there is room.
-    pub(crate) fn add_param(&mut self, bytes: &[u8]) {
-        let end = self.params + bytes.len();
-        let all = bytemuck::cast_slice_mut::<u64, u8>(&mut self.desc.params);
-        all[self.params..end].copy_from_slice(bytes);
-        self.params = end;
+    pub(crate) fn complete(mut self) -> Description {
+        self.desc.head.chunks = self.chunks.unwrap_or(1);
+        self.desc.head.journal_bytes = self.journal_bytes;
+        self.desc.head.param_bytes = self.params as u64;
+        self
     }
 
     pub(crate) fn next(&mut self) -> Result<&mut ArgDesc, ArgsError> {
@@ -120,11 +116,29 @@ impl Description {
         kind: ArgKind,
         chunk_rows: usize,
     ) -> Result<(), ArgsError> {
-        let shape = array.shape();
+        let (segment, offset) = (array.segment(), array.data_offset());
+        self.untyped(segment, offset, array.shape(), size_of::<T>(), kind, chunk_rows)
+    }
+
+    /// An array whose element type is not known to the compiler.
+    pub(crate) fn untyped(
+        &mut self,
+        segment: &Arc<Segment>,
+        data_offset: usize,
+        shape: &[usize],
+        item_bytes: usize,
+        kind: ArgKind,
+        chunk_rows: usize,
+    ) -> Result<(), ArgsError> {
+        if !segment.is_whole() {
+            let name = segment.label().into_owned();
+            return Err(ArgsError::Truncated { name });
+        }
         if shape.len() > MAX_NDIM {
             return Err(ArgsError::TooManyDimensions { ndim: shape.len() });
         }
-        let (rows, row_bytes) = (array.rows() as u64, (array.row_len() * size_of::<T>()) as u64);
+        let rows = shape.first().copied().unwrap_or(1) as u64;
+        let row_bytes = (shape.iter().skip(1).product::<usize>() * item_bytes) as u64;
         if kind != ArgKind::Whole {
             if chunk_rows == 0 {
                 return Err(ArgsError::ChunkZero);
@@ -136,17 +150,34 @@ impl Description {
         }
         let arg = self.next()?;
         arg.kind = kind as u64;
-        arg.segment = array.segment().id();
-        arg.offset = array.data_offset() as u64;
+        arg.segment = segment.id();
+        arg.offset = data_offset as u64;
         arg.rows = rows;
         arg.row_bytes = row_bytes;
         arg.chunk_rows = chunk_rows as u64;
-        arg.element_bytes = size_of::<T>() as u64;
+        arg.element_bytes = item_bytes as u64;
         arg.ndim = shape.len() as u64;
         for (to, &from) in arg.shape.iter_mut().zip(shape) {
             *to = from as u64;
         }
-        self.segments.push(Arc::clone(array.segment()));
+        self.segments.push(Arc::clone(segment));
+        Ok(())
+    }
+
+    /// Bytes for every chunk, as `Param` has them.
+    pub(crate) fn param(&mut self, value: &[u8]) -> Result<(), ArgsError> {
+        let (start, len) = (self.params, value.len());
+        let bytes = start.saturating_add(len);
+        if bytes > MAX_PARAM_BYTES {
+            return Err(ArgsError::ParamsTooLarge { bytes });
+        }
+        bytemuck::cast_slice_mut::<u64, u8>(&mut self.desc.params)[start..bytes]
+            .copy_from_slice(value);
+        self.params = bytes;
+        let arg = self.next()?;
+        arg.kind = ArgKind::Param as u64;
+        arg.offset = start as u64;
+        arg.rows = len as u64;
         Ok(())
     }
 }

@@ -89,7 +89,7 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
 }
 
 /// Copies the header out of the file, and parses the copy.
-fn read_header(segment: &Segment, name: &str) -> Result<Header, AttachError> {
+pub(super) fn read_header(segment: &Segment, name: &str) -> Result<Header, AttachError> {
     let read = |len: usize| {
         let mut bytes = vec![0; len.min(segment.len())];
         let system = |source| AttachError::System { action: "read", name: name.to_owned(), source };
@@ -106,7 +106,11 @@ fn read_header(segment: &Segment, name: &str) -> Result<Header, AttachError> {
 }
 
 /// Every byte of a bool array is 0 or 1, as far as its writer kept to the format.
-fn check_bools(segment: &Segment, data_offset: usize, name: &str) -> Result<(), AttachError> {
+pub(super) fn check_bools(
+    segment: &Segment,
+    data_offset: usize,
+    name: &str,
+) -> Result<(), AttachError> {
     let mut block = vec![0; CHECK_BLOCK_BYTES];
     let mut offset = data_offset as u64;
     loop {

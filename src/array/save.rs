@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ndarray::Dimension;
 
 use super::SharedArray;
-use crate::element::Pod;
+use crate::element::{Dtype, Pod};
 use crate::npy;
 
 /// Why an array could not be saved.
@@ -37,12 +37,18 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
     /// # Errors
     /// [`SaveError`]: the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
-        let path = path.as_ref();
-        let header = npy::write(&self.dtype(), self.shape());
-        let data: &[u8] = bytemuck::cast_slice(self.as_slice());
-        replace(path, &[&header, data])
-            .map_err(|source| SaveError::System { path: path.display().to_string(), source })
+        save(path.as_ref(), &self.dtype(), self.shape(), bytemuck::cast_slice(self.as_slice()))
     }
+}
+
+pub(super) fn save(
+    path: &Path,
+    dtype: &Dtype,
+    shape: &[usize],
+    data: &[u8],
+) -> Result<(), SaveError> {
+    replace(path, &[&npy::write(dtype, shape), data])
+        .map_err(|source| SaveError::System { path: path.display().to_string(), source })
 }
 
 /// Writes a file beside `path` and renames it; what is no regular file is written into.

@@ -42,8 +42,8 @@ pub(super) enum Failure {
     NotResumable { path: String },
     #[error("cannot {action}: {source}")]
     System { action: &'static str, source: io::Error },
-    #[error("ended by {name}; nothing is left behind")]
-    Interrupted { signal: i32, name: &'static str },
+    #[error("ended by {name}{finished}; nothing is left behind")]
+    Interrupted { signal: i32, name: &'static str, finished: String },
     /// Standard output failed.
     #[error("cannot write to standard output: {0}")]
     Stdout(#[source] io::Error),

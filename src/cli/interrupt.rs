@@ -2,15 +2,17 @@
 //!
 //! A thread of its own waits for the signals. The first one is noted; the run looks at it between
 //! its steps ([`check`]) and unwinds, so that arrays, temporary files and the pool are taken down
-//! in the usual way. What has not ended after the grace is ended by the system's rules: the names
-//! are removed here, workers see their parent die, and the exit status is the same.
+//! in the usual way, and says how far it came. At a second one, or after the grace, it is ended by
+//! the system's rules: the names are removed here, workers see their parent die, and the exit
+//! status is the same.
 
 #![forbid(unsafe_code)]
 
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use std::{fs, io, process, thread};
+use std::{fs, process, thread};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,6 +25,9 @@ const GRACE: Duration = Duration::from_millis(700);
 /// The signal that came; 0: none.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
+/// What is under way, how many of its chunks are finished, and of how many.
+static AT: Mutex<Option<(&str, u64, u64)>> = Mutex::new(None);
+
 /// Names in /dev/shm that this run made and that must not outlive it.
 static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -31,10 +36,16 @@ pub(super) fn listen() -> Result<(), Failure> {
     let failed = |source| Failure::System { action: "listen for signals", source };
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let listener = move || {
-        if let Some(signal) = signals.forever().next() {
-            SIGNAL.store(signal, Ordering::Release);
+        let mut each = signals.forever();
+        let Some(first) = each.next() else { return };
+        SIGNAL.store(first, Ordering::Release);
+        // Where there is no thread for it, a second signal ends all as well.
+        let grace = thread::Builder::new().spawn(move || {
             thread::sleep(GRACE);
-            cut_off(signal);
+            cut_off(first);
+        });
+        if each.next().is_some() || grace.is_err() {
+            cut_off(first);
         }
     };
     let thread = thread::Builder::new().name("pinpool/signals".to_owned());
@@ -45,8 +56,21 @@ pub(super) fn listen() -> Result<(), Failure> {
 pub(super) fn check() -> Result<(), Failure> {
     match SIGNAL.load(Ordering::Acquire) {
         0 => Ok(()),
-        signal => Err(Failure::Interrupted { signal, name: name_of(signal) }),
+        signal => Err(failure(signal)),
     }
+}
+
+/// Says how far the job in flight is, for the last word of a run that is interrupted.
+pub(super) fn is_at(what: &'static str, done: u64, chunks: u64) {
+    *AT.lock().unwrap_or_else(PoisonError::into_inner) = Some((what, done, chunks));
+}
+
+fn failure(signal: i32) -> Failure {
+    let finished = match *AT.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some((what, done, chunks)) => format!(" after {done} of {chunks} chunks of {what}"),
+        None => String::new(),
+    };
+    Failure::Interrupted { signal, name: name_of(signal), finished }
 }
 
 /// Has a name removed should the run be cut off.
@@ -62,8 +86,11 @@ fn cut_off(signal: i32) -> ! {
     }
     // The record of a name that is gone goes too; what cannot be collected now is so by the next pool.
     let _ = pinpool::segments::gc();
-    let failure = Failure::Interrupted { signal, name: name_of(signal) };
-    process::exit(i32::from(failure.report().code()))
+    if io::stderr().is_terminal() {
+        // What is left of a bar that nobody clears any more.
+        let _ = io::Write::write_all(&mut io::stderr(), b"\r\x1b[2K");
+    }
+    process::exit(i32::from(failure(signal).report().code()))
 }
 
 fn name_of(signal: i32) -> &'static str {

@@ -59,12 +59,16 @@ impl Progress {
             if over.load(Ordering::Acquire) {
                 break;
             }
+            let done = pool.progress();
+            if done.chunks > 0 {
+                interrupt::is_at(what, done.done, done.chunks);
+            }
             if interrupt::check().is_err() {
                 pool.cancel_all();
             }
             looks += 1;
             if self.visible && looks >= LOOKS_WITHOUT_BAR {
-                bar.get_or_insert_with(|| new_bar(what, chunks)).set_position(pool.progress().done);
+                bar.get_or_insert_with(|| new_bar(what, chunks)).set_position(done.done);
             }
         }
         if let Some(bar) = bar {

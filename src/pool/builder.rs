@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,7 @@ use rustix::thread::{Timespec, futex};
 
 use super::jobs::Jobs;
 use super::output::Output;
-use super::supervisor::{Supervisor, Watch};
+use super::supervisor::{Launch, Supervisor, Watch};
 use super::table::{Local, Table};
 use super::{Crew, Pool, Threads, shut_down};
 use crate::config::{CANCEL_GRACE_MS, MAX_PARAM_BYTES, START_TIMEOUT_MS};
@@ -22,10 +23,11 @@ use crate::control::Control;
 use crate::ctx::Ctx;
 use crate::entry::{Entry, Initialize, KernelEntry};
 use crate::error::{Result, StartError};
+use crate::host::Program;
 use crate::layout::Layout;
 use crate::placement::{Bind, PlacementOptions, Places, Plan, bind, plan};
 use crate::segment::Segment;
-use crate::sys::image::{self, Image};
+use crate::sys::image;
 use crate::sys::process::{self, forks};
 use crate::topology::Topology;
 use crate::trace::Rings;
@@ -93,6 +95,7 @@ pub struct PoolBuilder {
     max_chunks: Option<u64>,
     cancel_grace: Option<Duration>,
     trace: Option<usize>,
+    worker_program: Option<PathBuf>,
 }
 
 /// A function for each new worker, and its parameter's bytes.
@@ -141,6 +144,14 @@ impl PoolBuilder {
     /// All placement options at once, as the command line has them.
     pub fn placement(mut self, options: PlacementOptions) -> PoolBuilder {
         self.placement = options;
+        self
+    }
+
+    /// The options that were set, over those that are.
+    #[cfg(feature = "capi")]
+    pub(crate) fn amend_placement(mut self, options: &PlacementOptions) -> PoolBuilder {
+        let places = options.places.clone().or(self.placement.places);
+        self.placement = PlacementOptions { places, ..options.clone() };
         self
     }
 
@@ -219,6 +230,13 @@ impl PoolBuilder {
         self
     }
 
+    /// The program that workers execute where pinpool's code is in a shared object which the host
+    /// loaded while it ran; else `pinpool-worker` beside that object. The page is `docs/hosts.md`.
+    pub fn worker_program(mut self, path: impl Into<PathBuf>) -> PoolBuilder {
+        self.worker_program = Some(path.into());
+        self
+    }
+
     /// Has each worker record what it does when, the newest `events` of it: 32 bytes each.
     ///
     /// It costs two looks at the clock a chunk. [`Pool::timeline`] gives what was recorded.
@@ -240,9 +258,11 @@ impl PoolBuilder {
         if worker_process::is_worker() || std::env::var_os(worker_process::VARIABLE).is_some() {
             return Err(StartError::InWorker.into());
         }
-        if self.backend == Backend::Processes && !Image::own().is_executable {
-            return Err(StartError::NotInExecutable.into());
-        }
+        let program = match self.backend {
+            Backend::Processes => Program::choose(self.worker_program.as_deref())?,
+            Backend::Threads | Backend::Serial => Program::Itself,
+        };
+        let beside = program.is_beside();
         if self.max_chunks.is_some() && self.backend != Backend::Processes {
             let (what, backend) = ("max_chunks_per_worker", self.backend.name());
             return Err(StartError::NeedsProcesses { what, backend }.into());
@@ -270,7 +290,9 @@ impl PoolBuilder {
         let caller_has_core = process::allowed_pus() > workers;
         let jobs = Arc::new(Jobs::new(control.clone(), Arc::clone(&table), caller_has_core));
         let crew = match self.backend {
-            Backend::Processes => self.start_processes(&control, segment, &jobs, table, &plan)?,
+            Backend::Processes => {
+                self.start_processes(&control, segment, &jobs, table, &plan, program)?
+            }
             Backend::Threads => self.start_threads(&control, &table, &plan)?,
             Backend::Serial => {
                 let mut worker = Worker::new(control.clone(), 0, 0, Local(table));
@@ -292,6 +314,7 @@ impl PoolBuilder {
             next_scope: AtomicU64::new(1),
             waiter: Mutex::default(),
             forks: forks::generation(),
+            beside,
         })
     }
 
@@ -337,14 +360,14 @@ impl PoolBuilder {
         jobs: &Arc<Jobs>,
         table: Arc<Table>,
         plan: &Plan,
+        program: Program,
     ) -> Result<Crew> {
         let places = plan.workers.iter().map(|w| w.pus.clone()).collect();
-        let env = self.env.clone();
-        let advice = "look at the limits of open files (ulimit -n) and threads (ulimit -u)";
         let name = self.name.clone().unwrap_or_else(|| "pinpool".into());
-        let watch =
-            Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, env, name)
-                .map_err(system("making an eventfd", advice))?;
+        let launch = Launch { program, env: self.env.clone(), name };
+        let advice = "look at the limits of open files (ulimit -n) and threads (ulimit -u)";
+        let watch = Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, launch)
+            .map_err(system("making an eventfd", advice))?;
         let watch = Arc::new(watch);
         let output = Output::start().map_err(system("starting the output thread", advice))?;
         let supervisor = Supervisor::start(Arc::clone(&watch), output)

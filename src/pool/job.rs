@@ -2,13 +2,14 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
 use ndarray::Ix1;
 
 use super::Pool;
 use super::jobs::{OnDeath, Submission};
+use super::limits::{Attention, Stall};
 use super::running::{Place, Progress, Running, Value};
 use super::ticket::{Bits, Ticket};
 use crate::args::{Args, Description};
@@ -17,12 +18,13 @@ use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
 use crate::entry::{Entry, ForEach, KernelEntry, Map, TryMap};
 use crate::error::{ArgsError, JobError, Result};
+use crate::segment::{CreateError, Segment};
 
 /// A job that is about to be run, with options of its own.
 #[derive(Debug)]
 #[must_use = "a job runs when `map`, `for_each` or `call` is called on it"]
 pub struct Job<'p> {
-    pool: &'p Pool,
+    pub(super) pool: &'p Pool,
     stream: Option<u64>,
     /// The scope that waits for the job; 0: none.
     pub(super) scope: u64,
@@ -31,6 +33,20 @@ pub struct Job<'p> {
     time_limit: Option<Duration>,
     chunk_timeout: Option<Duration>,
     hook: Option<Hook<'p>>,
+    stall: Option<StallHook<'p>>,
+}
+
+/// Whom the waiting caller tells of chunks that take longer than this.
+#[derive(Clone, Copy)]
+struct StallHook<'p> {
+    after: Duration,
+    tell: &'p dyn Fn(Stall),
+}
+
+impl std::fmt::Debug for StallHook<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StallHook").field("after", &self.after).finish_non_exhaustive()
+    }
 }
 
 /// Whom the waiting caller tells how far the job is, and how often.
@@ -57,6 +73,7 @@ impl<'p> Job<'p> {
             time_limit: None,
             chunk_timeout: None,
             hook: None,
+            stall: None,
         }
     }
 
@@ -99,6 +116,31 @@ impl<'p> Job<'p> {
     /// backend computes in the caller, which therefore tells only at the end.
     pub fn on_progress(mut self, every: Duration, tell: &'p dyn Fn(Progress)) -> Job<'p> {
         self.hook = Some(Hook { every, tell });
+        self
+    }
+
+    /// Has the waiting caller call `tell` for each chunk that takes longer than `after`, once for
+    /// each attempt at it; the chunk goes on. To have its worker killed there is
+    /// [`chunk_timeout`](Self::chunk_timeout), and both can be asked for.
+    ///
+    /// The serial backend computes in the caller, who therefore tells nothing.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use pinpool::{Pool, indices};
+    ///
+    /// let pool = Pool::builder().workers(2).oversubscribe(true).build()?;
+    /// let squares = pool
+    ///     .job()
+    ///     .on_stall(Duration::from_secs(60), &|s| {
+    ///         eprintln!("chunk {} has been in process {} for {:?}", s.chunk, s.pid, s.elapsed);
+    ///     })
+    ///     .map(indices(9), |i, _| i * i)?;
+    /// assert_eq!(squares.as_slice()[8], 64);
+    /// # Ok::<(), pinpool::Error>(())
+    /// ```
+    pub fn on_stall(mut self, after: Duration, tell: &'p dyn Fn(Stall)) -> Job<'p> {
+        self.stall = Some(StallHook { after, tell });
         self
     }
 
@@ -240,8 +282,11 @@ impl<'p> Job<'p> {
 
     /// Memory for results, of earlier jobs' where there is some.
     pub(super) fn slots<R: Pod>(&self, slots: usize) -> Result<SharedArray<R, Ix1>> {
-        let make = |bytes| self.pool.jobs.results.take(bytes);
-        Ok(SharedArray::<R, Ix1>::create(slots, make)?)
+        Ok(SharedArray::<R, Ix1>::create(slots, |bytes| self.take(bytes))?)
+    }
+
+    pub(super) fn take(&self, bytes: usize) -> Result<Arc<Segment>, CreateError> {
+        self.pool.jobs.results.take(bytes)
     }
 
     pub(super) fn publish(
@@ -251,13 +296,25 @@ impl<'p> Job<'p> {
         results: Option<Place>,
         result_bytes: usize,
     ) -> Result<Ticket> {
+        let offset =
+            entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
+        self.publish_at(args, entry, offset, results, result_bytes)
+    }
+
+    /// As `publish`, of an entry that `offset` speaks for in the workers.
+    pub(super) fn publish_at(
+        &self,
+        args: Description,
+        entry: &'static KernelEntry,
+        offset: i64,
+        results: Option<Place>,
+        result_bytes: usize,
+    ) -> Result<Ticket> {
         let pool = self.pool;
         pool.check_alive()?;
         if crate::panics::in_kernel() {
             return Err(JobError::InKernel.into());
         }
-        let offset =
-            entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
         let limited = self.time_limit.or(self.chunk_timeout).is_some();
         if limited {
             pool.needs_processes("a time limit")?;
@@ -282,10 +339,8 @@ impl<'p> Job<'p> {
     /// Waits for the job, telling how far it is, and takes its value.
     pub(super) fn end<T>(&self, running: Running<T>) -> Result<T> {
         let over = Over { pool: self.pool, ticket: &running.ticket };
-        if let Some(hook) = self.hook {
-            while !self.pool.is_serial() && running.wait_timeout(self.pool, hook.every).is_err() {
-                (hook.tell)(running.progress(self.pool));
-            }
+        if !self.pool.is_serial() {
+            self.attend(&running);
         }
         running.wait(self.pool);
         drop(over);
@@ -293,6 +348,32 @@ impl<'p> Job<'p> {
             (hook.tell)(running.progress(self.pool));
         }
         Ok(running.take(self.pool)?)
+    }
+}
+
+impl Job<'_> {
+    /// Tells whom it is to tell, until the job is over; at once if there is nobody.
+    fn attend<T>(&self, running: &Running<T>) {
+        let mut stalls = self.stall.map(|s| (s, Attention::new(self.pool.workers(), s.after)));
+        let mut due = self.hook.map(|hook| (hook, Instant::now() + hook.every));
+        loop {
+            let next = due.map(|(_, at)| at.saturating_duration_since(Instant::now()));
+            let look = stalls.as_ref().map(|(_, attention)| attention.pause());
+            let Some(pause) = next.into_iter().chain(look).min() else { return };
+            if running.wait_timeout(self.pool, pause).is_ok() {
+                return;
+            }
+            if let Some((hook, at)) = &mut due
+                && *at <= Instant::now()
+            {
+                (hook.tell)(running.progress(self.pool));
+                *at = Instant::now() + hook.every;
+            }
+            if let Some((stall, attention)) = &mut stalls {
+                let all = self.pool.jobs.stalled(&running.ticket, attention);
+                all.into_iter().for_each(stall.tell);
+            }
+        }
     }
 }
 

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use std::sync::atomic::Ordering;
 
 use super::jobs::{Active, Jobs, words_of};
+use super::ticket::Ticket;
 use crate::error::{Death, JobError};
-use crate::protocol::{self, Owner};
+use crate::protocol::{self, Owner, Word};
 
 /// What is to happen at a deadline.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,40 @@ pub(crate) struct Seen {
 pub(crate) struct Verdict {
     pub(crate) kill: Vec<(usize, Option<Death>)>,
     pub(crate) next: Option<Instant>,
+}
+
+/// A chunk that takes long; see [`Job::on_stall`](super::Job::on_stall).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stall {
+    /// Which chunk.
+    pub chunk: u64,
+    /// The worker that is in it.
+    pub worker: usize,
+    /// Its process; this one where the workers are threads.
+    pub pid: u32,
+    /// How long it has been seen in the chunk.
+    pub elapsed: Duration,
+}
+
+/// What a caller who asked for stalls has seen each worker at.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    after: Duration,
+    /// The claim that a worker holds (the chunk and its word, which names the incarnation), since
+    /// when, and whether that was told.
+    seen: Vec<(Option<(u64, Word)>, Instant, bool)>,
+}
+
+impl Attention {
+    pub(crate) fn new(workers: usize, after: Duration) -> Attention {
+        Attention { after, seen: vec![(None, Instant::now(), false); workers] }
+    }
+
+    /// How long to wait between two looks.
+    pub(crate) fn pause(&self) -> Duration {
+        (self.after / 4).clamp(Duration::from_millis(1), Duration::from_secs(1))
+    }
 }
 
 /// How soon a kill that had no effect yet is tried again.
@@ -106,6 +141,35 @@ impl Jobs {
             keep
         });
         verdict
+    }
+
+    /// The workers that have been in one chunk of a job for longer than `attention` allows, each
+    /// once a claim.
+    pub(crate) fn stalled(&self, ticket: &Ticket, attention: &mut Attention) -> Vec<Stall> {
+        let (now, slot) = (Instant::now(), ticket.slot());
+        let inner = self.lock();
+        let job = inner.active[slot].as_ref().filter(|job| job.epoch == ticket.epoch());
+        let Some(job) = job else { return Vec::new() };
+        let chunks = job.desc.head.chunks;
+        let words = words_of(&self.control, job.words.as_ref(), slot, chunks);
+        let mut stalls = Vec::new();
+        for (worker, (held, since, told)) in attention.seen.iter_mut().enumerate() {
+            let chunk = self.control.worker(worker).current.chunk.load(Ordering::Relaxed);
+            let word = words.get(chunk as usize).map(|w| Word(w.load(Ordering::Acquire)));
+            let claim = word
+                .filter(|w| w.is_claimed_in(job.epoch) && w.worker() as usize == worker)
+                .map(|w| (chunk, w));
+            if claim != *held {
+                (*held, *since, *told) = (claim, now, false);
+            }
+            let elapsed = now.duration_since(*since);
+            if claim.is_some() && !*told && elapsed >= attention.after {
+                *told = true;
+                let pid = self.control.worker(worker).standing.pid.load(Ordering::Relaxed) as u32;
+                stalls.push(Stall { chunk, worker, pid, elapsed });
+            }
+        }
+        stalls
     }
 
     /// `false`: the job is over.

@@ -29,6 +29,8 @@ mod stream;
 mod supervisor;
 pub(crate) mod table;
 pub(crate) mod ticket;
+#[cfg(feature = "capi")]
+pub(crate) mod untyped;
 mod watched;
 
 use std::sync::Mutex;
@@ -42,6 +44,7 @@ pub use builder::{Backend, PoolBuilder};
 pub use future::PendingFuture;
 pub use job::Job;
 pub use jobs::OnDeath;
+pub use limits::Stall;
 pub use long::{Lists, Strings};
 pub use outcomes::{ChunkError, Outcomes};
 pub use pending::Pending;
@@ -95,6 +98,9 @@ pub struct Pool {
     /// Names of scopes; 0 is none.
     next_scope: AtomicU64,
     forks: u64,
+    /// The workers are another program, which has not the host's own code.
+    #[cfg_attr(not(feature = "capi"), expect(dead_code, reason = "only kernels in C ask"))]
+    beside: bool,
 }
 
 /// Who runs the chunks.
@@ -341,6 +347,26 @@ impl Pool {
             while !self.jobs.slot_is_over(slot, epoch) && worker.pass() {}
         }
         self.jobs.await_end(slot, epoch, None);
+    }
+
+    /// Runs a job where it is started, if nobody else would run it beside the caller.
+    #[cfg(feature = "capi")]
+    fn drive_here<T>(&self, running: &Running<T>) {
+        if self.is_serial() {
+            running.wait(self);
+        }
+    }
+
+    /// This process was forked from the one that built the pool.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.is_fork()
+    }
+
+    /// The workers are another program, which has not the code of the host's own.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_beside(&self) -> bool {
+        self.beside
     }
 
     /// The caller itself runs the chunks.

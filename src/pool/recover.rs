@@ -30,7 +30,7 @@ impl Jobs {
         let journal_id = current.journal.load(Ordering::Relaxed);
         let journals = inner.journals.iter().chain(&inner.old_journals);
         let journal = journals.into_iter().find(|j| j.id() == journal_id).cloned();
-        let mut lost = false;
+        let mut lost = None;
         let mut interrupted = false;
         if mutant::on(Mutant::DisarmBeforeRestore) {
             current.armed.store(0, Ordering::Release);
@@ -52,7 +52,10 @@ impl Jobs {
             }
             if armed && at.0 == job.epoch && (mine || unchecked) {
                 let old = journal.as_deref();
-                lost = !old.is_some_and(|j| restore(&job.desc, &job.segments, at.1, j));
+                lost = match old {
+                    Some(old) => restore(&job.desc, &job.segments, at.1, old).err(),
+                    None => Some(DAMAGED),
+                };
                 compiler_fence(Ordering::SeqCst);
             }
         }
@@ -76,8 +79,7 @@ impl Jobs {
                     continue;
                 }
                 interrupted = true;
-                let note =
-                    if lost { "and its journal is damaged: the chunk is lost" } else { note };
+                let (note, lost) = (lost.unwrap_or(note), lost.is_some());
                 // A job that is over but for this chunk: killed because of that, or by chance.
                 let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
                 let fatal = match lost || !stopped {
@@ -121,10 +123,19 @@ impl Jobs {
     }
 }
 
+/// Why a chunk could not be put back.
+const DAMAGED: &str = "and its journal is damaged: the chunk is lost";
+const TRUNCATED: &str = "and the file under the array was truncated meanwhile: the chunk is lost; \
+                         no other program may truncate a file that a job works on";
+
 /// Copies the old bytes of `chunk` back, over extents that follow from the parent's own copy of
-/// the job alone; `false`: it cannot be.
-#[must_use]
-fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segment) -> bool {
+/// the job alone; the text says why it cannot be.
+fn restore(
+    desc: &JobDesc,
+    segments: &[Arc<Segment>],
+    chunk: u64,
+    journal: &Segment,
+) -> Result<(), &'static str> {
     let mut at = 0;
     for arg in &desc.args[..desc.head.args as usize] {
         if arg.kind != ArgKind::Update as u64 {
@@ -132,10 +143,14 @@ fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segm
         }
         let bytes = chunk_bytes(arg, chunk);
         let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else {
-            return false;
+            return Err(DAMAGED);
         };
         if bytes.end > segment.len() || at + bytes.len() > journal.len() {
-            return false;
+            return Err(DAMAGED);
+        }
+        if !segment.is_whole() {
+            // A store beyond the file's end would end this process as it did the worker.
+            return Err(TRUNCATED);
         }
         let from = journal.base().wrapping_add(at);
         let to = segment.base().wrapping_add(bytes.start);
@@ -144,7 +159,7 @@ fn restore(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64, journal: &Segm
         unsafe { ptr::copy_nonoverlapping(from.cast_const(), to, bytes.len()) };
         at += bytes.len();
     }
-    true
+    Ok(())
 }
 
 /// Counts a death in a chunk; gives the error where the chunk has had enough of them.

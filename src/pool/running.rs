@@ -64,6 +64,11 @@ impl<T> Running<T> {
         pool.drive(&self.ticket);
     }
 
+    #[cfg(feature = "capi")]
+    pub(crate) fn cancel(&self, pool: &Pool) {
+        pool.cancel(self.ticket.slot(), self.ticket.epoch());
+    }
+
     pub(crate) fn wait_timeout(&self, pool: &Pool, limit: Duration) -> Result<(), JobError> {
         let start = Instant::now();
         if pool.jobs.wait(&self.ticket, Some(limit)) {

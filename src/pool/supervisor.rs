@@ -18,7 +18,7 @@ use rustix::time::Timespec;
 
 use super::jobs::Jobs;
 use super::limits::Seen;
-use super::notes::death_note;
+use super::notes::Notes;
 use super::output::Output;
 use super::table::{Local, Table};
 use crate::config::{
@@ -27,12 +27,24 @@ use crate::config::{
 };
 use crate::control::{Control, load_text};
 use crate::error::{Death, JobError, StartError};
+use crate::host::Program;
 use crate::mail;
 use crate::protocol::Owner;
 use crate::segment::Segment;
 use crate::sys::process;
 use crate::trace::{EventKind, Recorder};
-use crate::worker_process::{Marker, VARIABLE, starts_in_main};
+use crate::worker_process::{self, Marker, VARIABLE, starts_in_main};
+
+/// How a worker process is started.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// What it executes.
+    pub(crate) program: Program,
+    /// Variables of its environment beside the parent's.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// What it is called.
+    pub(crate) name: String,
+}
 
 /// What parent and supervisor share.
 #[derive(Debug)]
@@ -43,10 +55,7 @@ pub(crate) struct Watch {
     pub(crate) table: Arc<Table>,
     /// Where each worker runs; empty for anywhere.
     pub(crate) places: Vec<Vec<usize>>,
-    /// Variables of the workers' environment beside the parent's.
-    pub(crate) env: Vec<(OsString, OsString)>,
-    /// What the workers are called.
-    pub(crate) name: String,
+    pub(crate) launch: Launch,
     /// The first start that failed, for `build`.
     pub(crate) failed: Mutex<Option<StartError>>,
     /// The pool's owner is waiting for `build`; from then on restarts are the supervisor's matter.
@@ -64,8 +73,7 @@ impl Watch {
         jobs: Arc<Jobs>,
         table: Arc<Table>,
         places: Vec<Vec<usize>>,
-        env: Vec<(OsString, OsString)>,
-        name: String,
+        launch: Launch,
     ) -> std::io::Result<Watch> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         table.set_bell(bell.try_clone()?);
@@ -75,8 +83,7 @@ impl Watch {
             jobs,
             table,
             places,
-            env,
-            name,
+            launch,
             failed: Mutex::new(None),
             built: AtomicBool::new(false),
             bell,
@@ -155,6 +162,7 @@ struct Loop {
     output: Output,
     children: Vec<Child>,
     seen: Vec<Seen>,
+    notes: Notes,
 }
 
 impl Loop {
@@ -163,7 +171,7 @@ impl Loop {
         let seen = vec![Seen::nothing(); watch.places.len()];
         let mut source = Local(Arc::clone(&watch.table));
         let trace = Recorder::open(&watch.control, &mut source, watch.places.len());
-        Loop { trace, watch, output, children, seen }
+        Loop { trace, watch, output, children, seen, notes: Notes::new() }
     }
 
     fn run(mut self) {
@@ -206,12 +214,15 @@ impl Loop {
             worker,
             incarnation: child.incarnation,
             parent: std::process::id(),
-            in_main: starts_in_main(),
+            in_main: starts_in_main() || self.watch.launch.program.is_beside(),
             pus: self.watch.places[worker].clone(),
         };
+        let mut env = environment(&self.watch.launch.env, &marker);
+        env.extend(self.watch.launch.program.env());
         let start = process::Start {
-            arg0: format!("{} worker {worker}", self.watch.name),
-            env: environment(&self.watch.env, &marker),
+            program: self.watch.launch.program.path(),
+            arg0: format!("{} worker {worker}", self.watch.launch.name),
+            env,
             keep: &[self.watch.segment.fd(), theirs.as_fd()],
             stdout: stdout.as_fd(),
             stderr: stderr.as_fd(),
@@ -276,7 +287,7 @@ impl Loop {
         };
         let standing = &control.worker(worker).standing;
         let ready = standing.ready.load(Ordering::Acquire) == u64::from(child.incarnation) + 1;
-        let note = death_note(death);
+        let note = self.notes.of(death);
         let owner = Owner { worker: worker as u32, incarnation: child.incarnation };
         let began = self.trace.start();
         self.watch.jobs.recover(owner, pid, death, &note);
@@ -294,7 +305,7 @@ impl Loop {
         if !(ready || patient) {
             let len = standing.text_len.swap(0, Ordering::AcqRel);
             let reason = match len {
-                0 => format!("it died by {death} before it was ready"),
+                0 => worker_process::start_failure(death),
                 _ => load_text(&standing.text, len),
             };
             if !self.watch.built.load(Ordering::SeqCst) {
@@ -347,7 +358,7 @@ impl Loop {
                     // A job that another thread waits for ends, its chunk as it was.
                     let owner = Owner { worker: worker as u32, incarnation: child.incarnation };
                     let pid = pid.as_raw_nonzero().get() as u32;
-                    self.watch.jobs.recover(owner, pid, death, &death_note(death));
+                    self.watch.jobs.recover(owner, pid, death, &self.notes.of(death));
                     child.process = None;
                 }
             }

@@ -1,7 +1,8 @@
 //! The segments that a pool's jobs speak of, and the links over which workers get them.
 //!
-//! A segment enters at the first job that uses it and leaves when its owner drops it. Each worker
-//! process has a link; a new incarnation is first sent everything that is in the table.
+//! A segment enters at the first job that uses it, a named one when it or the pool is made, and
+//! leaves when its owner drops it. Each worker process has a link; a new incarnation is first sent
+//! everything that is in the table.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::control::Control;
 use crate::mail::{self, Message};
+use crate::segment::audience::{self, Audience};
 use crate::segment::{Segment, SegmentWatcher};
 use crate::worker::SegmentSource;
 
@@ -75,7 +77,9 @@ fn map_message(segment: &Segment) -> Message {
 
 impl Table {
     pub(crate) fn new(control: Control) -> Arc<Table> {
-        Arc::new(Table { control, inner: Mutex::default(), bell: OnceLock::new() })
+        let table = Arc::new(Table { control, inner: Mutex::default(), bell: OnceLock::new() });
+        audience::join(&table);
+        table
     }
 
     /// Whom to ring where mail waits.
@@ -157,6 +161,14 @@ impl Table {
             waits |= !link.waiting.is_empty();
         }
         waits
+    }
+}
+
+/// A segment that no job has used yet is one that workers have to remove all the same, should the
+/// parent be killed.
+impl Audience for Table {
+    fn hear(self: Arc<Table>, segment: &Arc<Segment>) {
+        self.ensure(segment);
     }
 }
 

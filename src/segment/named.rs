@@ -20,7 +20,7 @@ use rustix::fs::OFlags;
 use shared_memory::{ShmemConf, ShmemError};
 
 use super::registry::{Record, Registry};
-use super::{AttachError, CreateError, Kind, Segment, check_memory, size_and_reserve};
+use super::{AttachError, CreateError, Kind, Segment, audience, check_memory, size_and_reserve};
 use crate::sys::mem;
 
 /// Longest name: the file system takes 255 bytes.
@@ -37,15 +37,24 @@ pub(crate) struct Named {
     /// Made by this process, not only attached to: only the maker removes the name.
     created: bool,
     persist: AtomicBool,
+    /// The name was removed, or left to stay, when its owner let go of it.
+    given_up: AtomicBool,
 }
 
 impl Named {
+    fn new(name: &str, created: bool) -> Named {
+        let (persist, given_up) = (AtomicBool::new(false), AtomicBool::new(false));
+        Named { name: name.to_owned(), created, persist, given_up }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     pub(super) fn is_removed_on_drop(&self) -> bool {
-        self.created && !self.persist.load(Ordering::Relaxed)
+        self.created
+            && !self.persist.load(Ordering::Relaxed)
+            && !self.given_up.load(Ordering::Relaxed)
     }
 
     /// Whether the segment outlives everybody, as far as this process knows.
@@ -67,6 +76,7 @@ impl Named {
         if self.is_removed_on_drop() {
             remove(&self.name, fd.as_fd());
         }
+        self.given_up.store(true, Ordering::Relaxed);
     }
 }
 
@@ -126,19 +136,20 @@ impl Segment {
             return Err(CreateError::NoSpace { asked: len as u64, free, place });
         }
         let fd = make_recorded(&registry, &name, len)?;
-        let made = size_and_reserve(&fd, len, &name, registry.shm_path());
-        if let Err(error) = made {
-            remove(&name, fd.as_fd());
-            return Err(error);
-        }
-        let named = Named { name: name.clone(), created: true, persist: AtomicBool::new(false) };
         let fd_for_undo = fd.try_clone().map_err(error("map"));
-        Self::map(fd, len, true, Kind::Named(named)).map_err(|source| {
+        let named = Named::new(&name, true);
+        let segment = Self::map(fd, len, true, Kind::Named(named)).map_err(|source| {
             if let Ok(fd) = fd_for_undo {
                 remove(&name, fd.as_fd());
             }
-            CreateError::System { action: "map", name, source }
-        })
+            CreateError::System { action: "map", name: name.clone(), source }
+        })?;
+        // Before the pages are reserved, which takes a while: workers that know the name remove it
+        // if this process is killed meanwhile.
+        audience::tell(&segment);
+        // Where there is no room, dropping it removes the name.
+        size_and_reserve(&segment.fd, len, &name, registry.shm_path())?;
+        Ok(segment)
     }
 
     /// Attaches to a segment that another process of this user made.
@@ -163,7 +174,7 @@ impl Segment {
         check_attach(&stat, &name)?;
         let len = super::mappable_len(&stat, &name)?;
         super::fill_holes(&fd, &stat, &name, writable)?;
-        let named = Named { name: name.clone(), created: false, persist: AtomicBool::new(false) };
+        let named = Named::new(&name, false);
         let map_error = error("map");
         Self::map(fd, len, writable, Kind::Named(named)).map_err(map_error)
     }

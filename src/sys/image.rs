@@ -3,9 +3,11 @@
 //! A job names its kernel by the place of the kernel's entry relative to [`anchor`], which is the
 //! same in every process that runs the image, wherever the loader put it.
 
-use std::ffi::c_void;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::OnceLock;
+
+use super::objects::{self, Digest, Object};
 
 /// The loaded ranges of the object that this crate is linked into.
 #[derive(Debug, Clone, Default)]
@@ -26,11 +28,26 @@ impl Image {
     pub(crate) fn own() -> &'static Image {
         static OWN: OnceLock<Image> = OnceLock::new();
         OWN.get_or_init(|| {
-            let mut search = Search { anchor: anchor(), index: 0, found: Image::default() };
-            // SAFETY: `visit` matches the callback's type, and `search` outlives the call.
-            unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-            search.found
+            let own = |object: &Object| {
+                object.holds(anchor()).then(|| Image {
+                    segments: object.ranges(),
+                    base: object.base,
+                    is_executable: object.index == 0,
+                })
+            };
+            objects::find(own).unwrap_or_default()
         })
+    }
+
+    /// The file that it was loaded from; `None` where that has been deleted.
+    pub(crate) fn file() -> std::io::Result<Option<PathBuf>> {
+        objects::file_at(anchor())
+    }
+
+    /// Whether the loader maps this image again when the executable is started anew: it is the
+    /// executable, or is needed by it, or by what it needs.
+    pub(crate) fn is_loaded_with_program(&self) -> bool {
+        self.is_executable || objects::is_needed(anchor())
     }
 
     fn contains(&self, at: usize, len: usize) -> bool {
@@ -51,53 +68,24 @@ impl Image {
     }
 }
 
-struct Search {
-    anchor: usize,
-    index: usize,
-    found: Image,
-}
-
-extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void) -> libc::c_int {
-    // SAFETY: the loader passes a valid record for the time of the call.
-    let info = unsafe { &*info };
-    // SAFETY: `data` is the `Search` that `own` passed, and nobody else uses it meanwhile.
-    let search = unsafe { &mut *data.cast::<Search>() };
-    // SAFETY: the loader says that so many headers lie there.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-    let base = info.dlpi_addr as usize;
-    let segments: Vec<_> = headers
-        .iter()
-        .filter(|h| h.p_type == libc::PT_LOAD)
-        .map(|h| {
-            let start = base.wrapping_add(h.p_vaddr as usize);
-            (start, start.wrapping_add(h.p_memsz as usize))
-        })
-        .collect();
-    let found = segments.iter().any(|&(start, end)| (start..end).contains(&search.anchor));
-    if found {
-        // The loader lists the executable first.
-        search.found = Image { segments, base, is_executable: search.index == 0 };
-    }
-    search.index += 1;
-    libc::c_int::from(found)
-}
-
-/// Tells one build of the executable from another: parent and worker compare it.
+/// Tells one build of the image from another: parent and worker compare it.
 ///
-/// Device, inode, size and time of the file that is being run (also after it was replaced or
-/// deleted on disk), and the place of the anchor in it.
+/// Of the executable: device, inode, size and time of the file that is being run (also after it
+/// was replaced or deleted on disk). Of a shared object: what its linker or its code says. And the
+/// place of the anchor in it.
 pub(crate) fn build_id() -> std::io::Result<[u64; 2]> {
-    let file = std::fs::metadata("/proc/self/exe")?;
-    let place = anchor().wrapping_sub(Image::own().base) as u64;
-    let mut id = [0x9e37_79b9_7f4a_7c15u64, 0xd1b5_4a32_d192_ed03];
-    let facts =
-        [file.dev(), file.ino(), file.size(), file.mtime() as u64, file.mtime_nsec() as u64, place];
-    for fact in facts {
-        for word in &mut id {
-            *word = (*word ^ fact).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29) ^ *word >> 7;
-        }
+    let image = Image::own();
+    let mut id = Digest::new();
+    if image.is_executable {
+        let file = std::fs::metadata("/proc/self/exe")?;
+        let times = [file.mtime() as u64, file.mtime_nsec() as u64];
+        [file.dev(), file.ino(), file.size()].into_iter().chain(times).for_each(|f| id.add(f));
+    } else {
+        let own = objects::find(|object| object.holds(anchor()).then(|| object.identity()));
+        own.into_iter().flatten().for_each(|fact| id.add(fact));
     }
-    Ok(id)
+    id.add(anchor().wrapping_sub(image.base) as u64);
+    Ok(id.0)
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use crate::error::Death;
 /// What a worker process is started with.
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
+    /// The path of its program.
+    pub(crate) program: String,
     /// What `ps` shows.
     pub(crate) arg0: String,
     pub(crate) env: Vec<(OsString, OsString)>,
@@ -99,9 +101,7 @@ impl Drop for Attributes {
     }
 }
 
-/// Executes this process's own image again; gives the child and its pidfd.
-///
-/// `/proc/self/exe` names the image that is running, also after the file was replaced.
+/// Executes a worker's program; gives the child and its pidfd.
 pub(crate) fn start(start: &Start<'_>) -> io::Result<(Pid, OwnedFd)> {
     let mut actions = Actions::new()?;
     actions.open_null(0)?;
@@ -111,6 +111,7 @@ pub(crate) fn start(start: &Start<'_>) -> io::Result<(Pid, OwnedFd)> {
         actions.dup2(fd.as_raw_fd(), fd.as_raw_fd())?;
     }
     let attributes = Attributes::plain_signals()?;
+    let program = c_string(start.program.as_bytes())?;
     let arg0 = c_string(start.arg0.as_bytes())?;
     let env: Vec<CString> = start
         .env
@@ -125,7 +126,7 @@ pub(crate) fn start(start: &Start<'_>) -> io::Result<(Pid, OwnedFd)> {
     check(unsafe {
         libc::posix_spawn(
             &mut pid,
-            c"/proc/self/exe".as_ptr(),
+            program.as_ptr(),
             &actions.0,
             &attributes.0,
             argv.as_mut_ptr(),
@@ -220,7 +221,9 @@ pub(crate) fn exit_now(status: i32) -> ! {
 
 /// Where the kernel runs this thread right now.
 pub(crate) fn current_pu() -> usize {
-    rustix::thread::sched_getcpu()
+    // The C library's, which asks nobody where the kernel's own code lies: valgrind has it elsewhere.
+    // SAFETY: takes nothing and gives a number.
+    usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
 }
 
 /// Counts in a child that was forked from this process, so that it knows that it is one.

@@ -130,7 +130,9 @@ impl Task {
         id: u64,
         end: Option<u64>,
     ) -> Result<*mut u8, String> {
-        let segment = source.segment(id).ok_or_else(|| format!("segment {id} did not arrive"))?;
+        let segment = source.segment(id).ok_or_else(|| {
+            format!("segment {id} did not arrive whole (was the file under an array truncated?)")
+        })?;
         if end.is_none_or(|end| end > segment.len() as u64) {
             return Err(format!("segment {id} is shorter than the job says"));
         }
