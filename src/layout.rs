@@ -14,7 +14,7 @@ use crate::config::{
     ERROR_TEXT_BYTES, INLINE_RESULT_BYTES, INLINE_WORDS, MAX_ARGS, MAX_JOBS, MAX_NDIM,
     MAX_PARAM_BYTES, SMALL_RESULT_BYTES,
 };
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use bytemuck::{Pod, Zeroable};
 
 /// First word of a complete control block, stored last.
@@ -187,6 +187,19 @@ pub(crate) struct Tally {
     pub(crate) head: AtomicU64,
     /// No chunk of this worker's share from it on is free.
     pub(crate) tail: AtomicU64,
+}
+
+impl Tally {
+    /// Chunks that the worker brought to an end in job `epoch`.
+    ///
+    /// The worker opens a tally with `over` first, `epoch` second: a count between two looks that
+    /// find the same epoch is never one of another job.
+    pub(crate) fn count(&self, epoch: u64) -> u64 {
+        let before = self.epoch.load(Ordering::Acquire);
+        let over = self.over.load(Ordering::SeqCst);
+        let after = self.epoch.load(Ordering::Acquire);
+        if before == epoch && after == epoch { over } else { 0 }
+    }
 }
 
 /// The failure that one worker saw in the job of one slot, at the lowest chunk.

@@ -313,17 +313,7 @@ pub(crate) fn is_over(control: &Control, slot: usize, epoch: u64, words: &[Atomi
     if control.job(slot).stop.load(Ordering::SeqCst) == epoch {
         return words.iter().all(|w| !Word(w.load(Ordering::SeqCst)).is_claimed_in(epoch));
     }
-    let over: u64 = (0..control.workers())
-        .map(|w| {
-            let tally = control.tally(slot, w);
-            // A worker opens its tally with `over` first, `epoch` second, so that a count that is
-            // seen under this epoch is never one of another job.
-            let before = tally.epoch.load(Ordering::Acquire);
-            let over = tally.over.load(Ordering::SeqCst);
-            let after = tally.epoch.load(Ordering::Acquire);
-            if before == epoch && after == epoch { over } else { 0 }
-        })
-        .sum();
+    let over: u64 = (0..control.workers()).map(|w| control.tally(slot, w).count(epoch)).sum();
     over == words.len() as u64
 }
 

@@ -183,13 +183,7 @@ impl Jobs {
     }
 
     fn chunks_over(&self, slot: usize, epoch: u64) -> u64 {
-        (0..self.control.workers())
-            .map(|w| {
-                let tally = self.control.tally(slot, w);
-                let over = tally.over.load(Ordering::Acquire);
-                if tally.epoch.load(Ordering::Acquire) == epoch { over } else { 0 }
-            })
-            .sum()
+        (0..self.control.workers()).map(|w| self.control.tally(slot, w).count(epoch)).sum()
     }
 
     /// Stops a job: chunks in progress come to their end, no others begin.
