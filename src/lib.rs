@@ -52,6 +52,8 @@ mod panics;
 pub mod placement;
 mod pool;
 mod process;
+#[cfg(feature = "indicatif")]
+pub mod progress;
 mod protocol;
 mod queue;
 mod reduce;
