@@ -1,8 +1,10 @@
 //! What does it cost to hand work to a worker and get its end back?
 //!
 //! Rows: an empty call while the worker spins, and parked, beside the same through rayon and
-//! beside a raw futex between two processes on two cores; 100,000 calls; a million empty chunks; a million elements through a trivial kernel, beside the serial
-//! loop; a pool's start and end. Every row checks its answer. Medians and best of many.
+//! beside a raw futex between two processes on two cores; 100,000 calls, one by one and in flight;
+//! a million empty chunks; a million elements through a trivial kernel, beside the serial loop; a
+//! pool's start and end. Every row checks its answer. Medians and best of many. `benches/pools.py`
+//! puts Python's pools beside them.
 //!
 //! `cargo bench --bench dispatch`
 

@@ -134,10 +134,16 @@ fn round(pool: &Pool, dice: &mut Dice, seen: &Seen) -> Result<()> {
                     1..=3 => {
                         let at = n % chunks;
                         let args = (indices(chunks), Param(at));
-                    Flying::Failing(at, s.try_map(args, |(c, at), _| {
-                        if c == at { Err(format!("no {c}")) } else { Ok(c) }
-                    })?)
-                }
+                        Flying::Failing(
+                            at,
+                            s.try_map(
+                                args,
+                                |(c, at), _| {
+                                    if c == at { Err(format!("no {c}")) } else { Ok(c) }
+                                },
+                            )?,
+                        )
+                    }
                     4..=11 => Flying::InPlace(
                         i,
                         s.for_each(array.chunks_mut(CHUNK), |mut c, _| {
