@@ -22,6 +22,7 @@ use crate::segment::Segment;
 
 thread_local! {
     /// What jobs of this thread left, as many as may be in flight at once.
+    #[expect(clippy::vec_box, reason = "a job takes the box as it is; 2.6 KiB are not to be moved")]
     static SPARE: RefCell<Vec<Box<JobDesc>>> = const { RefCell::new(Vec::new()) };
 }
 
