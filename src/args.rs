@@ -48,6 +48,15 @@ pub(crate) mod sealed {
     }
 }
 
+/// Where a job's chunks lie in those of a larger job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The number that the first chunk has there.
+    pub(crate) first: u64,
+    /// How many chunks there are in all.
+    pub(crate) total: u64,
+}
+
 /// Bytes of the segment that chunk `chunk` of `arg` covers.
 pub(crate) fn chunk_bytes(arg: &ArgDesc, chunk: u64) -> Range<usize> {
     let rows = chunk_range(arg.rows, arg.chunk_rows, chunk);
@@ -229,7 +238,8 @@ pub struct Indices {
     n: u64,
 }
 
-/// An argument that gives each of `n` chunks its own number, 0 to n − 1.
+/// An argument that gives each of `n` chunks its own number, 0 to n − 1; in a job that is a
+/// [part of a larger one](crate::Job::part_of), the number that it has there.
 #[must_use]
 pub fn indices(n: u64) -> Indices {
     Indices { n }
@@ -400,7 +410,7 @@ impl Args for Indices {
 
     unsafe fn item<'w>(reader: &mut Reader<'w>) -> u64 {
         reader.next();
-        reader.chunk
+        reader.desc.head.first_chunk + reader.chunk
     }
 }
 

@@ -18,11 +18,13 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{ArrayView, ArrayViewMut, Dimension, IntoDimension};
+use ndarray::{ArrayView, ArrayViewMut, Dimension, IntoDimension, Ix1};
 
 use crate::element::{Dtype, Pod, dtype_of};
 use crate::npy;
-use crate::segment::{CreateError, Kind, Segment};
+use crate::pages::MemoryReport;
+use crate::segment::{CreateError, Kind, Reserve, Segment};
+use crate::sys::pages::Pages;
 
 #[cfg(feature = "capi")]
 pub(crate) use any::AnyArray;
@@ -51,6 +53,15 @@ impl<T: Pod, D: Dimension> Drop for SharedArray<T, D> {
     fn drop(&mut self) {
         self.segment.unname();
     }
+}
+
+/// How a header comes into a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// By `write`, so that others never find a part of it under a name.
+    Written,
+    /// By stores: files in reserved huge pages take nothing else.
+    Stored,
 }
 
 impl<T: Pod, D: Dimension> SharedArray<T, D> {
@@ -90,7 +101,7 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         name: &str,
         shape: impl IntoDimension<Dim = D>,
     ) -> Result<Self, CreateError> {
-        Self::create(shape, |bytes| Segment::named(name, bytes))
+        Self::create(shape, |bytes| Segment::named(name, bytes, Reserve::Now))
     }
 
     /// Makes an array of zero bytes in a new file, which stays when the array is dropped.
@@ -104,7 +115,7 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         path: impl AsRef<Path>,
         shape: impl IntoDimension<Dim = D>,
     ) -> Result<Self, CreateError> {
-        Self::create(shape, |bytes| Segment::create_file(path.as_ref(), bytes))
+        Self::create(shape, |bytes| Segment::create_file(path.as_ref(), bytes, Reserve::Now))
     }
 
     /// Makes an array of zero bytes in a segment of at least the bytes that `make` is asked for.
@@ -116,6 +127,44 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         let dim = shape.into_dimension();
         let segment = create_segment(&dtype_of::<T>(), dim.slice(), make)?;
         Ok(Self { segment, data_offset: npy::HEADER_BYTES, dim, element: PhantomData })
+    }
+
+    /// Bytes of header and data.
+    pub(crate) fn file_bytes(dim: &D) -> Result<usize, CreateError> {
+        file_bytes(size_of::<T>(), dim.slice())
+    }
+
+    /// Makes an array of a segment of zero bytes, which has at least [`file_bytes`](Self::file_bytes).
+    pub(crate) fn over(segment: Arc<Segment>, dim: D, how: Header) -> Result<Self, CreateError> {
+        const { Self::ALIGNED };
+        assert!(Self::file_bytes(&dim).is_ok_and(|bytes| bytes <= segment.len()));
+        write_header(&segment, &dtype_of::<T>(), dim.slice(), how)?;
+        Ok(Self { segment, data_offset: npy::HEADER_BYTES, dim, element: PhantomData })
+    }
+
+    /// What its memory really is: pages, huge pages, NUMA nodes, as the kernel accounts for them.
+    ///
+    /// What lies in memory and not yet in this process's page tables is mapped first, so that the
+    /// account is of the whole array; of a file on a disk only what is mapped already is counted.
+    ///
+    /// # Errors
+    /// Where /proc cannot be read.
+    ///
+    /// ```
+    /// let a = pinpool::SharedArray::<f64, _>::builder(100_000).create()?;
+    /// let memory = a.memory()?;
+    /// assert_eq!(memory.resident_bytes, memory.mapped_bytes);
+    /// println!("{memory}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn memory(&self) -> io::Result<MemoryReport> {
+        let (start, len) = (self.segment.base() as usize, self.segment.len().max(1));
+        if self.segment.is_in_memory() {
+            // Linux before 5.14 cannot; then what is mapped is counted.
+            let _ = Pages::new(start, len).populate_to_read();
+        }
+        let page = rustix::param::page_size();
+        MemoryReport::of(start as u64..(start + len).next_multiple_of(page) as u64)
     }
 
     /// The whole array, to read.
@@ -256,26 +305,48 @@ fn create_segment(
     shape: &[usize],
     make: impl FnOnce(usize) -> Result<Arc<Segment>, CreateError>,
 ) -> Result<Arc<Segment>, CreateError> {
+    let segment = make(file_bytes(dtype.item_bytes(), shape)?)?;
+    write_header(&segment, dtype, shape, Header::Written)?;
+    Ok(segment)
+}
+
+/// Bytes of header and data of an array of this shape.
+fn file_bytes(item_bytes: usize, shape: &[usize]) -> Result<usize, CreateError> {
     if shape.len() > npy::MAX_RANK {
         return Err(CreateError::Rank { axes: shape.len() });
     }
-    let item_bytes = dtype.item_bytes();
     let too_large = || CreateError::TooLarge { shape: shape.to_vec(), item_bytes };
-    let bytes = npy::data_bytes(shape, item_bytes)
+    npy::data_bytes(shape, item_bytes)
         .and_then(|bytes| bytes.checked_add(npy::HEADER_BYTES))
         .filter(|&bytes| isize::try_from(bytes).is_ok())
-        .ok_or_else(too_large)?;
+        .ok_or_else(too_large)
+}
+
+/// Puts the header into a new segment, and takes that away again where it cannot.
+fn write_header(
+    segment: &Segment,
+    dtype: &Dtype,
+    shape: &[usize],
+    how: Header,
+) -> Result<(), CreateError> {
     let header = npy::write(dtype, shape);
-    let segment = make(bytes)?;
     // The magic last: who finds it finds a whole array.
-    let written =
-        segment.write_at(&header[8..], 8).and_then(|()| segment.write_at(&header[..8], 0));
-    if let Err(source) = written {
+    let written = match how {
+        Header::Written => {
+            segment.write_at(&header[8..], 8).and_then(|()| segment.write_at(&header[..8], 0))
+        }
+        Header::Stored => {
+            // SAFETY: the segment is writable and longer than a header, and so far nobody but
+            // the caller knows it.
+            unsafe { segment.base().copy_from_nonoverlapping(header.as_ptr(), header.len()) };
+            Ok(())
+        }
+    };
+    written.map_err(|source| {
         segment.discard();
         let name = segment.label().into_owned();
-        return Err(CreateError::System { action: "write the header of", name, source });
-    }
-    Ok(segment)
+        CreateError::System { action: "write the header of", name, source }
+    })
 }
 
 impl<T: Pod, D: Dimension> std::fmt::Debug for SharedArray<T, D> {
@@ -285,5 +356,13 @@ impl<T: Pod, D: Dimension> std::fmt::Debug for SharedArray<T, D> {
             .field("dtype", &self.dtype().descr())
             .field("segment", &self.segment)
             .finish_non_exhaustive()
+    }
+}
+
+impl SharedArray<u8, Ix1> {
+    /// All bytes of a segment whose header is still to come, as the argument of a job.
+    pub(crate) fn bytes_of(segment: Arc<Segment>) -> Self {
+        let dim = Ix1(segment.len());
+        Self { segment, data_offset: 0, dim, element: PhantomData }
     }
 }

@@ -38,13 +38,14 @@ impl Ctx {
         self.chunk_rng = None;
     }
 
-    /// The number of this chunk in its job, from 0.
+    /// The number of this chunk in its job, from 0; of a job that is a
+    /// [part of a larger one](crate::Job::part_of), the number there.
     #[must_use]
     pub fn chunk(&self) -> u64 {
         self.chunk
     }
 
-    /// How many chunks the job has.
+    /// How many chunks the job has, or the larger one that it is a part of.
     #[must_use]
     pub fn chunks(&self) -> u64 {
         self.chunks

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::checkpoint::CheckpointError;
 use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_NDIM, MAX_PARAM_BYTES};
 use crate::placement::PlacementError;
 use crate::queue::{GetError, PutError};
@@ -39,6 +40,13 @@ pub enum Error {
     /// A job came to a bad end.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// Ranks of a cluster failed, or are not at the same call.
+    #[cfg(feature = "mpi")]
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::ClusterError),
+    /// A checkpoint could not be begun or gone on from.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Nothing could be put into a queue.
     #[error(transparent)]
     Put(#[from] PutError),
@@ -186,6 +194,45 @@ pub enum ArgsError {
         other: u64,
         /// The other's place in the tuple, from 0.
         argument: u64,
+    },
+    /// A cluster's job with chunks that every rank would run.
+    #[error(
+        "a chunked argument of a cluster's job is not dealt to the ranks; use chunks of a \
+         `ClusterArray` or the cluster's `indices(n)`, and `whole()` for what each rank has in full"
+    )]
+    NotDealt,
+    /// Arguments of one job that are dealt to the ranks in different ways.
+    #[error(
+        "argument {argument} is dealt to the ranks otherwise than the ones before it; give the \
+         arrays of a job as many chunks, and as many of them that stay together"
+    )]
+    UnequalDealing {
+        /// The other's place in the tuple, from 0.
+        argument: u64,
+    },
+    /// Chunks that would begin on one rank and end on the next.
+    #[error(
+        "chunks of {rows} rows do not fit an array that is dealt to the ranks by {dealt} rows; \
+         use a length that divides {dealt}, or make the array with chunks of {rows}"
+    )]
+    CrossesRanks {
+        /// Rows of a chunk.
+        rows: u64,
+        /// Rows that stay together.
+        dealt: u64,
+    },
+    /// A part that does not lie inside its job.
+    #[error(
+        "chunks {first} to {} are no part of a job of {total}; they must lie inside it",
+        first.saturating_add(*chunks)
+    )]
+    NotAPart {
+        /// The number of the part's first chunk.
+        first: u64,
+        /// Chunks of the part.
+        chunks: u64,
+        /// Chunks of the whole job.
+        total: u64,
     },
     /// More chunks than a job can have.
     #[error("{chunks} chunks in one job, {MAX_CHUNKS} at most; use longer chunks")]
@@ -386,4 +433,17 @@ pub enum JobError {
         /// How its last start ended.
         reason: String,
     },
+}
+
+impl JobError {
+    /// The same error of a job whose first chunk is number `first` of a larger one.
+    pub(crate) fn in_part(mut self, first: u64) -> JobError {
+        if let JobError::Panic { chunk, .. }
+        | JobError::Failed { chunk, .. }
+        | JobError::Died { chunk, .. } = &mut self
+        {
+            *chunk += first;
+        }
+        self
+    }
 }

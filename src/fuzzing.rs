@@ -62,3 +62,18 @@ pub fn control_block(bytes: &[u8]) {
         assert_eq!(crate::worker_process::Marker::parse(&marker.to_text()), Some(marker));
     }
 }
+
+/// Takes any text for the kernel's account of a mapping; no part of it is larger than the whole.
+///
+/// # Panics
+/// If one is, which is what the fuzzer looks for.
+pub fn memory_maps(text: &str) {
+    use crate::pages::maps::{numa_maps, smaps};
+
+    let all = smaps(text.lines(), &(0..u64::MAX));
+    let some = smaps(text.lines(), &(0x1000..0x7f00_0000_0000));
+    assert!(some.resident <= all.resident && some.reserved <= all.reserved);
+    let all = numa_maps(text.lines(), &(0..u64::MAX), 4096);
+    let some = numa_maps(text.lines(), &(0x1000..0x7f00_0000_0000), 4096);
+    assert!(some.nodes.iter().all(|(node, bytes)| all.nodes.get(node) >= Some(bytes)));
+}

@@ -109,7 +109,8 @@ pub(crate) struct Current {
     pub(crate) chunk: AtomicU64,
     /// Segment of the journal that `armed` speaks of.
     pub(crate) journal: AtomicU64,
-    /// 1: the journal holds the old bytes of (`epoch`, `chunk`), and the chunk may be half new.
+    /// Not 0: the journal holds the old bytes of (`epoch`, `chunk`), and the chunk may be half
+    /// new. A job with a checkpoint has this word there.
     pub(crate) armed: AtomicU64,
     /// Chunks brought to an end in this incarnation.
     pub(crate) finished: AtomicU64,
@@ -152,6 +153,9 @@ pub(crate) struct JobLine {
     /// How many callers follow the slot's job chunk by chunk; 0: `news` stands still. On the line
     /// that a worker reads for each chunk anyway, so that it costs nothing while it is 0.
     pub(crate) watchers: AtomicU64,
+    /// Chunks that an earlier run has done, of a job that goes on from a checkpoint. Written by the
+    /// parent while no job is live in the slot.
+    pub(crate) before: AtomicU64,
     /// Futex word: rises with each chunk's end and the job's.
     pub(crate) news: AtomicU32,
     /// How many callers sleep on `news`.
@@ -262,6 +266,10 @@ pub(crate) struct JobHead {
     /// Place of the kernel's entry relative to this crate's anchor in the same image.
     pub(crate) entry: i64,
     pub(crate) chunks: u64,
+    /// The job may be a part of a larger one: the number that its first chunk has there, and how
+    /// many chunks there are in all. Words, slots and arguments go by the job's own numbers.
+    pub(crate) first_chunk: u64,
+    pub(crate) total_chunks: u64,
     /// Job number of the random streams.
     pub(crate) stream: u64,
     /// Segment of the chunk words; 0: in the job's slot.
@@ -275,10 +283,20 @@ pub(crate) struct JobHead {
     pub(crate) args: u64,
     pub(crate) param_bytes: u64,
     pub(crate) flags: u64,
+    /// Bytes from the start of the words' segment to the first of them.
+    pub(crate) words_offset: u64,
+    /// Segment of the job's checkpoint, where its journals are then; 0: it has none.
+    pub(crate) checkpoint: u64,
+    /// In the checkpoint: where the first worker's record lies, and bytes from one to the next.
+    pub(crate) records: u64,
+    pub(crate) record_stride: u64,
 }
 
 /// Flag: a failed chunk does not end the job.
 pub(crate) const KEEP_GOING: u64 = 1;
+
+/// Flag: each step of a chunk reaches the disk before the next one (a checkpoint alone has it).
+pub(crate) const DURABLE: u64 = 2;
 
 /// A job as it travels: `head`, then `args[..head.args]`, then `params`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -28,9 +28,13 @@ compile_error!(
 
 mod args;
 mod array;
+mod array_builder;
 #[cfg(feature = "capi")]
 pub mod capi;
+mod checkpoint;
 pub mod chunk;
+#[cfg(feature = "mpi")]
+mod cluster;
 pub mod config;
 mod control;
 mod ctx;
@@ -48,6 +52,7 @@ mod mail;
 mod memory;
 mod mutant;
 mod npy;
+mod pages;
 mod panics;
 pub mod placement;
 mod pool;
@@ -64,6 +69,7 @@ pub mod simulate;
 mod sync;
 mod sys;
 pub mod topology;
+mod touch;
 mod trace;
 #[cfg(feature = "walk")]
 #[doc(hidden)]
@@ -75,11 +81,16 @@ pub use args::{
     Args, Chunk, ChunkMut, Chunks, ChunksMut, ChunksOut, Indices, Param, Whole, indices,
 };
 pub use array::{SaveError, SharedArray};
+pub use array_builder::ArrayBuilder;
+pub use checkpoint::{Checkpoint, CheckpointError, Difference};
+#[cfg(feature = "mpi")]
+pub use cluster::{Cluster, ClusterArray, ClusterBuilder, ClusterError, ClusterJob, Dealt};
 pub use ctx::Ctx;
 pub use element::{Bool, Dtype, Pod, dtype_of};
 pub use error::{ArgsError, Death, Error, JobError, Result, StartError, WorkerProgramError};
 pub use items::{Items, items};
 pub use npy::NpyError;
+pub use pages::{HugeSize, MemoryReport, Numa, Pages, PagesError};
 pub use placement::Bind;
 pub use pool::{
     Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, PendingFuture,

@@ -13,6 +13,8 @@
 pub(crate) mod audience;
 mod error;
 mod file;
+mod huge;
+pub(crate) mod locked;
 mod named;
 mod nameless;
 mod record;
@@ -27,12 +29,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use memmap2::{Advice, MmapOptions, MmapRaw};
-
 pub use error::{AttachError, CreateError};
 pub(crate) use named::{Named, remove as remove_named};
 
 use crate::memory;
+use crate::sys::map::Mapping;
 use crate::sys::mem;
 
 /// Is told when a segment's mapping goes away.
@@ -45,7 +46,7 @@ pub(crate) trait SegmentWatcher: Send + Sync {
 pub(crate) struct Segment {
     id: u64,
     /// `None` only while it is dropped.
-    map: Option<MmapRaw>,
+    map: Option<Mapping>,
     len: usize,
     writable: bool,
     /// A plain fork of the host has the object but not the mapping; only this process tidies up.
@@ -70,15 +71,9 @@ impl Segment {
     /// Maps `len` bytes of an open file, and takes it over.
     fn map(fd: OwnedFd, len: usize, writable: bool, kind: Kind) -> io::Result<Arc<Self>> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let mut options = MmapOptions::new();
         // No system maps 0 bytes; the page beyond an empty file is never touched.
-        options.len(len.max(1));
-        let map = if writable {
-            options.map_raw(fd.as_raw_fd())
-        } else {
-            options.map_raw_read_only(fd.as_raw_fd())
-        }?;
-        map.advise(Advice::DontFork)?;
+        let map = Mapping::new(fd.as_fd(), len.max(1), writable)?;
+        map.keep_from_children()?;
         Ok(Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             map: Some(map),
@@ -122,10 +117,10 @@ impl Segment {
 
     /// Where the mapping starts: on a page boundary.
     pub(crate) fn base(&self) -> *mut u8 {
-        self.map.as_ref().expect("it is mapped until it is dropped").as_mut_ptr()
+        self.map.as_ref().expect("it is mapped until it is dropped").base()
     }
 
-    /// Bytes of the segment.
+    /// Bytes of the segment; in reserved huge pages a multiple of theirs.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -198,12 +193,27 @@ impl Segment {
         watchers.push(watcher);
     }
 
+    /// Takes every byte from the file system, if it can.
+    pub(crate) fn reserve(&self) -> io::Result<bool> {
+        mem::reserve(&self.fd, self.len.max(1) as u64)
+    }
+
+    /// Whether it lies in memory and not on a disk.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.huge_page_bytes().is_some() || mem::is_in_memory(&self.fd)
+    }
+
+    /// Bytes of its pages, if they are reserved huge ones.
+    pub(crate) fn huge_page_bytes(&self) -> Option<usize> {
+        mem::huge_page_bytes(&self.fd)
+    }
+
     /// Reads through the descriptor, so that a file which shrinks meanwhile is short, not a SIGBUS.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         mem::read_at(&self.fd, buffer, offset)
     }
 
-    /// Writes through the descriptor.
+    /// Writes through the descriptor, which files in reserved huge pages refuse.
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         mem::write_at(&self.fd, bytes, offset)
     }
@@ -236,6 +246,15 @@ impl std::fmt::Debug for Segment {
     }
 }
 
+/// When the bytes of a segment are taken from the file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reserve {
+    /// Before it is handed out, by whoever makes it.
+    Now,
+    /// By the caller, who touches or reserves every page before anybody else sees the segment.
+    Later,
+}
+
 /// Smaller segments (result slots, above all) are made without a look at the limits: the look costs
 /// more than making them, and what is left over (`memory`) has room for some.
 const UNCHECKED_BYTES: usize = 1 << 20;
@@ -252,13 +271,14 @@ fn check_memory(len: usize) -> Result<(), CreateError> {
     })
 }
 
-/// Sets the length and reserves it; `Ok(false)`: this file system cannot reserve.
+/// Sets the length, and reserves it where that is due and the file system can.
 fn size_and_reserve(
     fd: &OwnedFd,
     len: usize,
     name: &str,
     place: &str,
-) -> Result<bool, CreateError> {
+    reserve: Reserve,
+) -> Result<(), CreateError> {
     // One byte at least, since an empty file cannot be mapped.
     let bytes = len.max(1) as u64;
     let no_space =
@@ -278,7 +298,10 @@ fn size_and_reserve(
         _ => CreateError::System { action, name: name.to_owned(), source },
     };
     mem::set_len(fd, bytes).map_err(|source| error("set the length of", source))?;
-    mem::reserve(fd, bytes).map_err(|source| error("reserve space for", source))
+    if reserve == Reserve::Now {
+        mem::reserve(fd, bytes).map_err(|source| error("reserve space for", source))?;
+    }
+    Ok(())
 }
 
 /// The length of an existing file as one that can be mapped.

@@ -1,6 +1,7 @@
 //! What the walk (`tests/walk.rs`) drives: one job, its memory, a worker's turn and a recovery,
 //! each by itself in one process. Only with the feature `walk`; not part of the API.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,12 +9,14 @@ use ndarray::Ix1;
 
 use crate::args::{ChunkMut, Description, Param};
 use crate::array::SharedArray;
+use crate::checkpoint::{Attached, Checkpoint};
 use crate::config::MAX_JOBS;
 use crate::control::Control;
 use crate::ctx::Ctx;
 use crate::entry::{Entry, Map};
 use crate::error::Death;
 use crate::layout::Layout;
+use crate::pool::checkpoint::{Like, header};
 use crate::pool::jobs::{Jobs, OnDeath, Submission};
 use crate::pool::table::{Local, Table};
 use crate::pool::ticket::Ticket;
@@ -38,6 +41,7 @@ pub struct Stage {
     ticket: Ticket,
     x: SharedArray<u64, Ix1>,
     results: SharedArray<u64, Ix1>,
+    checkpoint: Option<Attached>,
 }
 
 /// What the kernel makes of element `v` of chunk `chunk`.
@@ -76,30 +80,91 @@ impl Stage {
     /// Where there is no memory for it.
     #[must_use]
     pub fn new(workers: usize, chunks: usize, rows: usize, salt: u64) -> Stage {
+        let x = SharedArray::zeros(chunks * rows).expect("memory");
+        Stage::filled(workers, x, rows, salt, None)
+    }
+
+    /// The same in a new file, with a checkpoint beside it that is there to be resumed.
+    ///
+    /// # Panics
+    /// Where the file cannot be made.
+    #[must_use]
+    pub fn on_file(path: &Path, workers: usize, chunks: usize, rows: usize, salt: u64) -> Stage {
+        // SAFETY: the walk's own file.
+        let x = unsafe { SharedArray::create_file(path, chunks * rows) }.expect("a new file");
+        let begin = Checkpoint::begin(Checkpoint::beside(path));
+        let stage = Stage::filled(workers, x, rows, salt, Some(&begin));
+        // Whoever resumes here takes the place of a process that is dead.
+        crate::sys::mem::unlock(stage.checkpoint.as_ref().expect("begun").segment.fd());
+        stage
+    }
+
+    /// What a new run makes of the file of a dead one: all is put back, and the job published.
+    ///
+    /// # Panics
+    /// Where the checkpoint is refused.
+    #[must_use]
+    pub fn resumed(path: &Path, workers: usize, rows: usize, salt: u64) -> Stage {
+        // SAFETY: the walk's own file.
+        let x = unsafe { SharedArray::open_file(path) }.expect("the file");
+        let resume = Checkpoint::resume(Checkpoint::beside(path));
+        Stage::publish(workers, x, rows, salt, Some(&resume))
+    }
+
+    fn filled(
+        workers: usize,
+        mut x: SharedArray<u64, Ix1>,
+        rows: usize,
+        salt: u64,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Stage {
+        x.as_mut_slice().iter_mut().zip(0..).for_each(|(v, i)| *v = i);
+        Stage::publish(workers, x, rows, salt, checkpoint)
+    }
+
+    fn publish(
+        workers: usize,
+        mut x: SharedArray<u64, Ix1>,
+        rows: usize,
+        salt: u64,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Stage {
         let layout = Layout { workers };
         let block = Segment::nameless("walk", layout.bytes()).expect("memory");
         let control = Control::create(Arc::clone(&block), layout, [0; 2]);
         let table = Table::new(control.clone());
         let jobs = Jobs::new(control.clone(), Arc::clone(&table), false);
-        let mut x = SharedArray::<u64, _>::zeros(chunks * rows).expect("memory");
-        x.as_mut_slice().iter_mut().zip(0..).for_each(|(v, i)| *v = i);
-        let results = SharedArray::<u64, _>::zeros(chunks).expect("memory");
+        let results = SharedArray::<u64, _>::zeros(x.len() / rows).expect("memory");
         let args = (x.chunks_mut(rows), Param(salt));
         let entry = entry_of(&args, kernel);
+        let offset = entry.offset().expect("in the image");
+        let mut described = Description::of(&args).expect("good arguments");
+        let mut slots = Some((Arc::clone(results.segment()), results.data_offset()));
+        let result_bytes = size_of::<u64>();
+        let checkpoint = checkpoint.map(|checkpoint| {
+            let like = Like { entry, offset, stream: 0, named: None, result_bytes, flags: 0 };
+            let asked = header(0, &described, &like).expect("a header");
+            let attached = checkpoint.open(&mut described, asked, None, workers);
+            let attached = attached.expect("the checkpoint");
+            described.segments.push(Arc::clone(&attached.segment));
+            slots = attached.results();
+            attached
+        });
         let ticket = jobs
             .submit(Submission {
-                args: Description::of(&args).expect("good arguments"),
+                args: described,
                 entry,
-                offset: entry.offset().expect("in the image"),
-                results: Some((Arc::clone(results.segment()), results.data_offset())),
-                result_bytes: size_of::<u64>(),
+                offset,
+                results: slots,
+                result_bytes,
                 stream: Some(0),
                 scope: 0,
                 on_death: OnDeath::Retry,
                 flags: 0,
+                checkpoint: checkpoint.as_ref().map(|c| (Arc::clone(&c.segment), c.before)),
             })
             .expect("published");
-        Stage { control, block, table, jobs, ticket, x, results }
+        Stage { control, block, table, jobs, ticket, x, results, checkpoint }
     }
 
     /// All shared memory that a worker or a recovery changes: mappings, and how much of each is
@@ -110,7 +175,8 @@ impl Stage {
         let mut all = vec![(self.block.base(), self.block.len(), used)];
         let arrays = [self.x.segment(), self.results.segment()];
         let journals = self.jobs.journals();
-        let segments = arrays.into_iter().chain(&journals);
+        let checkpoint = self.checkpoint.as_ref().map(|c| &c.segment);
+        let segments = arrays.into_iter().chain(&journals).chain(checkpoint);
         all.extend(segments.map(|s| (s.base(), s.len(), s.len())));
         all
     }
@@ -132,6 +198,9 @@ impl Stage {
     pub fn is_right(&self, rows: usize, salt: u64) -> bool {
         if !self.jobs.is_over(&self.ticket) || self.jobs.finish(&self.ticket).is_err() {
             return false;
+        }
+        if let Some(checkpoint) = &self.checkpoint {
+            checkpoint.copy_results(self.results.segment(), self.results.data_offset());
         }
         let expected = |i: usize| changed(i as u64, (i / rows) as u64, salt);
         let data = self.x.as_slice().iter().enumerate().all(|(i, &v)| v == expected(i));

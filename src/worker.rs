@@ -4,6 +4,7 @@
 //! caller. What differs is behind [`SegmentSource`]. Each step leaves a state that another worker
 //! can continue from; the steps W1 to W6 are those of `control.md`.
 
+mod durable;
 mod task;
 mod turn;
 
@@ -207,7 +208,7 @@ impl<S: SegmentSource> Worker<S> {
         }
         let rescan = line.rescan.load(Ordering::SeqCst);
         let journal = self.control.worker(self.index).standing.journal.load(Ordering::Acquire);
-        if let Err(text) = task.attach(&self.control, &mut self.source, journal) {
+        if let Err(text) = task.attach(&self.control, &mut self.source, self.index, journal) {
             if line.live.load(Ordering::SeqCst) == epoch {
                 report(&self.control, self.index, (task.slot, epoch), 0, RETURNED, &text);
                 line.stop.fetch_max(epoch, Ordering::SeqCst);
@@ -244,6 +245,7 @@ impl<S: SegmentSource> Worker<S> {
             shutdown: &self.control.header().shutdown.word,
             line: self.control.job(task.slot),
             current: &self.control.worker(self.index).current,
+            armed: task.armed(&self.control, self.index),
             tally: self.control.tally(task.slot, self.index),
             words: task.words(),
             task,
@@ -297,7 +299,7 @@ impl<S: SegmentSource> Worker<S> {
     }
 
     /// Jobs that are over hold no mappings.
-    fn forget_finished(&mut self) {
+    pub(crate) fn forget_finished(&mut self) {
         for task in self.tasks.iter_mut().flatten() {
             if self.control.job(task.slot).live.load(Ordering::Acquire) != task.epoch {
                 task.segments.clear();
@@ -314,7 +316,7 @@ pub(crate) fn is_over(control: &Control, slot: usize, epoch: u64, words: &[Atomi
         return words.iter().all(|w| !Word(w.load(Ordering::SeqCst)).is_claimed_in(epoch));
     }
     let over: u64 = (0..control.workers()).map(|w| control.tally(slot, w).count(epoch)).sum();
-    over == words.len() as u64
+    over + control.job(slot).before.load(Ordering::Relaxed) == words.len() as u64
 }
 
 /// Spins until `done` or until the time is up; says which.

@@ -36,6 +36,10 @@ fn the_json_object_has_the_promised_members() {
     assert_eq!(report["chunk"], 391);
     assert_eq!(report["chunks"], 256);
     assert_eq!(report["places"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        report["ran_on"],
+        serde_json::json!([report["places"][0][0], report["places"][1][0]])
+    );
     let bits = report["total"].as_f64().unwrap().to_bits();
     assert_eq!(report["total_bits"], format!("{bits:016x}"));
     assert_eq!(report["slots_hash"].as_str().unwrap().len(), 64);

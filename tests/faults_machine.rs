@@ -321,11 +321,14 @@ fn a_fork_of_the_host_has_no_pool_and_breaks_none() {
 
 fn forks() {
     let pool = pool(2);
+    // The child must not touch the memory of these results either, which it has no mapping of.
+    assert_eq!(sum_of_squares(&pool).expect("it works"), 328_350);
     // SAFETY: the child asks the pool, which answers without touching it, and ends.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let answer = pool.call((), |(), _| 1u8);
-        let right = matches!(answer, Err(Error::Job(JobError::Forked)));
+        let right = matches!(answer, Err(Error::Job(JobError::Forked)))
+            && matches!(sum_of_squares(&pool), Err(Error::Job(JobError::Forked)));
         drop(pool);
         // SAFETY: ends the child.
         unsafe { libc::_exit(i32::from(!right)) };

@@ -128,3 +128,59 @@ fn totals_of_integers_are_exact() {
 fn a_total_that_does_not_fit_panics() {
     let _ = SharedArray::collect([200u8, 100]).unwrap().total();
 }
+
+#[test]
+fn parts_of_a_job_have_the_bits_and_the_numbers_of_the_whole() {
+    watched(|| {
+        let pool = pool(2, Backend::Processes);
+        let whole = pool.stream(3).map(indices(100), draw).unwrap();
+        for (first, end) in [(0, 100), (0, 1), (37, 81), (99, 100), (50, 50)] {
+            let part = pool.stream(3).part_of(first, 100).map(indices(end - first), draw).unwrap();
+            assert_eq!(part.as_slice(), &whole.as_slice()[first as usize..end as usize]);
+        }
+        // An array's chunks go by their place in the array, not in the whole.
+        let x = SharedArray::<u64, _>::collect(0..30).unwrap();
+        let seen = pool
+            .job()
+            .part_of(7, 10)
+            .map(x.chunks(10), |c, ctx| [c[0], ctx.chunk(), ctx.chunks()])
+            .unwrap();
+        assert_eq!(seen.as_slice(), [[0, 7, 10], [10, 8, 10], [20, 9, 10]]);
+    });
+}
+
+fn draw(i: u64, ctx: &mut pinpool::Ctx) -> [u64; 2] {
+    [i, ctx.rng().next_u64()]
+}
+
+#[test]
+fn an_error_in_a_part_names_the_chunk_of_the_whole() {
+    watched(|| {
+        let pool = pool(2, Backend::Processes);
+        let fails = |i: u64, _: &mut pinpool::Ctx| if i == 58 { Err("no") } else { Ok(i) };
+        let error = pool.job().part_of(50, 60).try_map(indices(10), fails).unwrap_err();
+        assert!(error.to_string().contains("failed in chunk 58"), "{error}");
+        let outcomes = pool.job().part_of(50, 60).try_map_all(indices(10), fails).unwrap();
+        assert_eq!(outcomes.failures().map(|failure| failure.chunk).collect::<Vec<_>>(), [58]);
+        let dies = |i: u64, _: &mut pinpool::Ctx| {
+            if i == 51 {
+                std::process::abort();
+            }
+        };
+        let once = pool.job().part_of(50, 60).on_death(pinpool::OnDeath::Fail);
+        let error = once.for_each(indices(10), dies).unwrap_err();
+        assert!(error.to_string().contains("in chunk 51"), "{error}");
+    });
+}
+
+#[test]
+fn a_part_outside_its_job_is_refused() {
+    watched(|| {
+        let pool = pool(2, Backend::Processes);
+        for (first, total) in [(1, 10), (0, 9), (u64::MAX, 10)] {
+            let error =
+                pool.job().part_of(first, total).for_each(indices(10), |_, _| ()).unwrap_err();
+            assert!(error.to_string().contains("no part of a job of"), "{error}");
+        }
+    });
+}

@@ -298,3 +298,24 @@ fn words_print_as_they_are_read() {
         assert!(bad.parse::<Places>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_rank_that_mpirun_has_bound_to_less_than_its_share_is_told() {
+    let said = |machine: &Topology, ranks: &str| {
+        let options = env(&[("OMPI_COMM_WORLD_LOCAL_SIZE", ranks)]);
+        plan(machine, &options).unwrap().warnings.join("\n")
+    };
+    let mut made = fixtures::b();
+    made.allowed = Some("0".into());
+    let bound = Topology::read(made.write().path()).unwrap();
+    let cores = b().cores().len();
+    let text = said(&bound, "1");
+    assert!(text.contains("started by mpirun"), "{text}");
+    assert!(text.contains(&format!("--map-by ppr:1:node:PE={cores}")), "{text}");
+    let text = said(&bound, "2");
+    assert!(text.contains(&format!("--map-by ppr:2:node:PE={}", cores / 2)), "{text}");
+    // All of it, or no mpirun: nothing to say.
+    assert_eq!(said(&b(), "1"), "");
+    assert_eq!(plan(&bound, &env(&[])).unwrap().warnings, Vec::<String>::new());
+    assert_eq!(said(&bound, "many"), "");
+}

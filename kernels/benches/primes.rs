@@ -2,7 +2,8 @@
 //! every answer checked against a peer.
 //!
 //! `cargo bench -p pinpool-kernels --bench primes [-- FILTER]`. Medians and bests are of rounds in
-//! which all contenders take turns, so that a noisy machine hits them alike; ratios are of bests.
+//! which all contenders take turns, and are of the time that the thread had, so that a noisy machine
+//! hits them alike; ratios are of bests. Sieving is by the clock, beside primesieve.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -114,13 +115,9 @@ fn check(numbers: &[u64], out: &[Factors]) {
 
 fn counting() {
     isa::force(isa::best()).expect("available");
-    let start = Instant::now();
-    assert_eq!(count_primes(0, 10_000_000_001), 455_052_511);
-    println!("count_primes to 1e10: {:.3} s", start.elapsed().as_secs_f64());
-    let start = Instant::now();
     let low = 1_000_000_000_000_000;
-    assert_eq!(count_primes(low, low + 1_000_000_001), 28_946_421);
-    println!("count_primes [1e15, 1e15 + 1e9]: {:.3} s", start.elapsed().as_secs_f64());
+    sieving("count_primes to 1e10", 0, 10_000_000_000, 455_052_511);
+    sieving("count_primes [1e15, 1e15 + 1e9]", low, 1_000_000_000, 28_946_421);
     for (n, pi) in [
         (10u64.pow(10), 455_052_511),
         (10u64.pow(12), 37_607_912_018),
@@ -130,6 +127,51 @@ fn counting() {
         assert_eq!(prime_pi(n), pi);
         println!("prime_pi({n:e}): {:.4} s", start.elapsed().as_secs_f64());
     }
+}
+
+/// The primes of a window on one thread and on two, in turns with primesieve where it is installed.
+fn sieving(name: &str, low: u64, len: u64, primes: u64) {
+    for threads in [1, 2] {
+        let (mut ours, mut theirs) = (f64::MAX, f64::MAX);
+        for _ in 0..5 {
+            let start = Instant::now();
+            assert_eq!(count_on(threads, low, len), primes);
+            ours = ours.min(start.elapsed().as_secs_f64());
+            theirs = theirs.min(primesieve(threads, low, len).unwrap_or(f64::MAX));
+        }
+        print!("{name}, {threads} threads: best {ours:.3} s");
+        if theirs == f64::MAX {
+            println!("; primesieve is not installed");
+        } else {
+            println!(", primesieve {theirs:.3} s");
+        }
+    }
+}
+
+fn count_on(threads: u64, low: u64, len: u64) -> u64 {
+    let part = len / threads;
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..threads)
+            .map(|i| {
+                let start = low + i * part;
+                let end = if i + 1 == threads { low + len + 1 } else { start + part };
+                scope.spawn(move || count_primes(start, end))
+            })
+            .collect();
+        parts.into_iter().map(|part| part.join().expect("counts")).sum()
+    })
+}
+
+/// The seconds that primesieve reports, without its start.
+fn primesieve(threads: u64, low: u64, len: u64) -> Option<f64> {
+    let output = std::process::Command::new("primesieve")
+        .args([low.to_string(), format!("--dist={len}"), format!("--threads={threads}")])
+        .args(["--count", "--time", "--quiet"])
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let seconds = text.lines().find_map(|line| line.strip_prefix("Seconds:"))?;
+    seconds.trim().parse().ok()
 }
 
 /// Times of the contenders of one row, each a median over the rounds.
@@ -145,9 +187,9 @@ impl Table {
     }
 
     fn time<R>(&mut self, who: &str, job: impl FnOnce() -> R) {
-        let start = Instant::now();
+        let start = thread_time();
         black_box(job());
-        let ns = start.elapsed().as_secs_f64() * 1e9 / self.numbers as f64;
+        let ns = (thread_time() - start) / self.numbers as f64;
         match self.times.iter_mut().find(|(name, _)| name == who) {
             Some((_, all)) => all.push(ns),
             None => self.times.push((who.to_owned(), vec![ns])),
@@ -168,6 +210,12 @@ impl Table {
             );
         }
     }
+}
+
+/// What this thread has spent on a CPU, in ns: others may be busy on the machine.
+fn thread_time() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
 fn median(times: &mut [f64]) -> f64 {

@@ -85,6 +85,16 @@ fn largest_agree(count: u64) {
     }
 }
 
+/// The largest numbers of each kind of arithmetic, where its bounds are tightest.
+fn below_the_limits_agree(count: u64) {
+    for limit in [1u64 << 33, 1 << 49, 1 << 50, 1 << 62, 1 << 63] {
+        let numbers: Vec<u64> = (0..count).map(|i| limit - i).collect();
+        for (n, out) in numbers.iter().zip(slice(&numbers)) {
+            assert_eq!(out == 1, machine_prime::is_prime(*n), "{n}");
+        }
+    }
+}
+
 fn random_agree(count: usize) {
     let mut draw = Draw(2024);
     for _ in 0..count / 10_000 {
@@ -98,6 +108,7 @@ fn random_agree(count: usize) {
 #[test]
 fn the_largest_and_random_numbers_agree_with_another_implementation() {
     largest_agree(60_000);
+    below_the_limits_agree(20_000);
     random_agree(100_000);
 }
 
@@ -105,6 +116,7 @@ fn the_largest_and_random_numbers_agree_with_another_implementation() {
 #[ignore = "10^6 largest and 10^7 random numbers: some seconds in release, minutes in debug"]
 fn very_many_numbers_agree_with_another_implementation() {
     largest_agree(1_000_000);
+    below_the_limits_agree(1_000_000);
     random_agree(10_000_000);
 }
 

@@ -28,7 +28,17 @@ fn every_instruction_set_gives_the_answers_of_one_number_at_a_time() {
         }
     }
     // Around the limits between the sizes of arithmetic.
-    for edge in [67 * 67, (1u64 << 52) / 9, 26 << 58, 26 << 56, 26 << 50, 26 << 46] {
+    for edge in [
+        67 * 67,
+        1 << 33,
+        1 << 49,
+        (1u64 << 52) / 9,
+        26 << 58,
+        26 << 56,
+        26 << 50,
+        26 << 46,
+        1 << 63,
+    ] {
         mixed.extend((edge - 300)..(edge + 300));
     }
     mixed.extend((0..2000).map(|i| u64::MAX - i));

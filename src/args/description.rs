@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 use ndarray::Dimension;
 
-use super::Args;
+use super::{Args, Part};
 use crate::array::SharedArray;
 use crate::chunk::chunk_count;
 use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_JOBS, MAX_NDIM, MAX_PARAM_BYTES};
@@ -55,6 +55,11 @@ pub struct Description {
     pub(crate) desc: Box<JobDesc>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) chunks: Option<u64>,
+    /// The larger job that this one is a part of.
+    pub(crate) part: Option<Part>,
+    /// Which of the arguments are dealt to ranks, and how.
+    #[cfg(feature = "mpi")]
+    pub(crate) dealt: crate::cluster::deal::DealtArgs,
     journal_bytes: u64,
     params: usize,
 }
@@ -63,7 +68,11 @@ impl Description {
     pub(crate) fn of(args: &impl Args) -> Result<Description, ArgsError> {
         let mut description = Description::empty();
         args.describe(&mut description)?;
-        Ok(description.complete())
+        let mut description = description.complete();
+        if let Some(part) = description.part {
+            description.set_part(part)?;
+        }
+        Ok(description)
     }
 
     /// One to which arguments are added, to be `complete`d then.
@@ -72,6 +81,9 @@ impl Description {
             desc: fresh(),
             segments: Vec::new(),
             chunks: None,
+            part: None,
+            #[cfg(feature = "mpi")]
+            dealt: Default::default(),
             journal_bytes: 0,
             params: 0,
         }
@@ -79,6 +91,7 @@ impl Description {
 
     pub(crate) fn complete(mut self) -> Description {
         self.desc.head.chunks = self.chunks.unwrap_or(1);
+        self.desc.head.total_chunks = self.desc.head.chunks;
         self.desc.head.journal_bytes = self.journal_bytes;
         self.desc.head.param_bytes = self.params as u64;
         self
@@ -98,7 +111,12 @@ impl Description {
         if chunks > MAX_CHUNKS {
             return Err(ArgsError::TooManyChunks { chunks });
         }
+        #[cfg(feature = "mpi")]
+        self.dealt.count_chunked();
         match self.chunks {
+            // Of one rank and of all: no wonder that they are not the same number.
+            #[cfg(feature = "mpi")]
+            Some(first) if first != chunks && self.dealt.is_mixed() => Err(ArgsError::NotDealt),
             Some(first) if first != chunks => Err(ArgsError::UnequalChunks {
                 first,
                 other: chunks,
@@ -109,6 +127,18 @@ impl Description {
                 Ok(())
             }
         }
+    }
+
+    /// Makes the job a part of a larger one.
+    pub(crate) fn set_part(&mut self, part: Part) -> Result<(), ArgsError> {
+        let Part { first, total } = part;
+        let chunks = self.chunks.unwrap_or(1);
+        if first.checked_add(chunks).is_none_or(|end| end > total) {
+            return Err(ArgsError::NotAPart { first, chunks, total });
+        }
+        self.desc.head.first_chunk = first;
+        self.desc.head.total_chunks = total;
+        Ok(())
     }
 
     pub(crate) fn array<T: Pod, D: Dimension>(

@@ -13,7 +13,7 @@ use super::{SaveError, create_segment, open, save};
 use crate::chunk::default_chunk_rows;
 use crate::element::{Bool, Dtype, dtype_of};
 use crate::npy::{self, Header};
-use crate::segment::{AttachError, CreateError, Kind, Segment};
+use crate::segment::{AttachError, CreateError, Kind, Reserve, Segment};
 
 /// Elements are aligned to what their size is a multiple of, this at most.
 const MOST_ALIGN: usize = 8;
@@ -37,7 +37,7 @@ impl AnyArray {
         dtype: Dtype,
         shape: &[usize],
     ) -> Result<AnyArray, CreateError> {
-        Self::create(dtype, shape, |bytes| Segment::named(name, bytes))
+        Self::create(dtype, shape, |bytes| Segment::named(name, bytes, Reserve::Now))
     }
 
     pub(crate) fn create_file(
@@ -45,7 +45,7 @@ impl AnyArray {
         dtype: Dtype,
         shape: &[usize],
     ) -> Result<AnyArray, CreateError> {
-        Self::create(dtype, shape, |bytes| Segment::create_file(path, bytes))
+        Self::create(dtype, shape, |bytes| Segment::create_file(path, bytes, Reserve::Now))
     }
 
     /// In a segment of at least the bytes that `make` is asked for.

@@ -156,8 +156,8 @@ impl From<Error> for Failure {
                 Failure::new(PP_PLACEMENT, error.to_string())
             }
             Error::Start(_) => Failure::new(PP_START, error.to_string()),
-            // Queues are not part of this interface.
-            Error::Put(_) | Error::Get(_) => Failure::new(PP_INTERNAL, error.to_string()),
+            // Queues, checkpoints and clusters are not part of this interface.
+            _ => Failure::new(PP_INTERNAL, error.to_string()),
         }
     }
 }

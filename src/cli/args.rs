@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pinpool::Backend;
-use pinpool::placement::Bind;
 use pinpool_kernels::isa::Isa;
 
 use super::numbers;
+use super::pages::PagesArgs;
 use super::place::PlaceArgs;
+use super::sweep::SweepArgs;
 
 /// Numerical kernels in pinned worker processes over shared-memory ndarrays.
 #[derive(Debug, Parser)]
@@ -149,6 +150,27 @@ pub(super) struct RunArgs {
     #[arg(long, requires = "name")]
     pub(super) keep: bool,
 
+    /// Change the elements in this file itself, so that the run can go on after everything has
+    /// died: with --in-place, and --checkpoint to begin or --resume to go on.
+    ///
+    /// Nobody may write into it or cut it short until the run has come to its end.
+    #[arg(long, value_name = "FILE.npy", requires = "in_place", conflicts_with_all = ["elements", "input", "name", "verify"])]
+    pub(super) array: Option<PathBuf>,
+
+    /// Keep what a resume needs in FILE.npy.pinpool, until the run has ended well.
+    #[arg(long, requires = "array", conflicts_with = "resume")]
+    pub(super) checkpoint: bool,
+
+    /// Have the checkpoint outlast a loss of power: waits for the disk five times a chunk.
+    ///
+    /// A resume keeps to it.
+    #[arg(long, requires = "checkpoint", conflicts_with = "resume")]
+    pub(super) durable: bool,
+
+    /// Go on with the run of --array that did not come to its end; the result has the same bits.
+    #[arg(long, requires = "array", conflicts_with = "save_input")]
+    pub(super) resume: bool,
+
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub(super) json: bool,
@@ -166,6 +188,18 @@ pub(super) struct RunArgs {
     /// Run it serially too, and fail where one bit differs.
     #[arg(long)]
     pub(super) verify: bool,
+
+    /// Deal the chunks to all ranks of an MPI job, each with a pool of its own; rank 0 prints.
+    ///
+    /// Start it as `mpirun -n 2 --map-by ppr:1:node:PE=CORES pinpool run … --mpi`, or by srun. The
+    /// result has the same bits as without. Needs a program built with the feature `mpi`.
+    #[arg(long, conflicts_with_all = [
+        "name", "trace", "verify", "array", "checkpoint", "resume", "durable", "pages", "numa", "prefault",
+    ])]
+    pub(super) mpi: bool,
+
+    #[command(flatten)]
+    pub(super) pages: PagesArgs,
 
     #[command(flatten)]
     pub(super) place: PlaceArgs,
@@ -193,57 +227,10 @@ pub(super) struct CompareArgs {
     pub(super) quiet: bool,
 
     #[command(flatten)]
-    pub(super) place: PlaceArgs,
-}
+    pub(super) pages: PagesArgs,
 
-#[derive(Debug, Args)]
-pub(super) struct SweepArgs {
     #[command(flatten)]
-    pub(super) job: JobArgs,
-
-    /// Numbers of workers, such as 1,2,4 [default: 1 and all usable cores].
-    #[arg(long, value_name = "T,…", value_delimiter = ',', value_parser = numbers::count)]
-    pub(super) workers: Vec<usize>,
-
-    /// Policies, such as close,spread.
-    #[arg(long, value_name = "POLICY,…", value_delimiter = ',', default_value = "close")]
-    pub(super) bind: Vec<Bind>,
-
-    /// Chunk lengths, such as 1k,32k [default: the one that `run` takes].
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = numbers::count, conflicts_with = "chunk")]
-    pub(super) chunks: Vec<usize>,
-
-    /// Let there be more workers than places.
-    #[arg(long)]
-    pub(super) oversubscribe: bool,
-
-    /// Time each combination so often, all of them in random order.
-    #[arg(long, value_name = "N", default_value = "7", value_parser = numbers::count)]
-    pub(super) repeat: usize,
-
-    /// Seed of that order.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = numbers::integer)]
-    pub(super) order: u64,
-
-    /// Begin no measurement after this time.
-    #[arg(long, value_name = "SECONDS", value_parser = numbers::seconds)]
-    pub(super) budget: Option<Duration>,
-
-    /// Write each measurement to this file as soon as it is made.
-    #[arg(long, value_name = "FILE.csv")]
-    pub(super) csv: Option<PathBuf>,
-
-    /// Go on with the file of --csv where an earlier sweep of the same job has left off.
-    #[arg(long, requires = "csv")]
-    pub(super) resume: bool,
-
-    /// Print one JSON object instead of a table.
-    #[arg(long)]
-    pub(super) json: bool,
-
-    /// No remarks: nothing on standard error but errors.
-    #[arg(long, short)]
-    pub(super) quiet: bool,
+    pub(super) place: PlaceArgs,
 }
 
 #[derive(Debug, Args)]

@@ -22,7 +22,7 @@ use super::session::{Session, Setup, write_trace};
 use super::{interrupt, memory};
 
 /// In this order: the first is what the others are measured against.
-const ROWS: [(Backend, Form); 4] = [
+const ROWS: [(Backend, Form<'static>); 4] = [
     (Backend::Serial, Form::Blocking),
     (Backend::Threads, Form::Blocking),
     (Backend::Processes, Form::Blocking),
@@ -31,6 +31,7 @@ const ROWS: [(Backend, Form); 4] = [
 
 pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     let plan = Plan::of(&args.job)?;
+    plan.check_pages(&args.pages)?;
     with_job(&plan, args)
 }
 
@@ -70,7 +71,8 @@ fn compare<J: Job>(job: J, plan: &Plan, args: &CompareArgs) -> Result<Exit, Fail
     for (backend, form) in ROWS {
         memory::forget_peak();
         let trace = args.trace.is_some();
-        let setup = Setup { plan, backend, placement: &placement, name: None, trace };
+        let setup =
+            Setup { plan, backend, placement: &placement, pages: args.pages, name: None, trace };
         let mut session = Session::open(job, &setup)?;
         session.fill(&progress)?;
         let mut slots = session.run(form, &progress)?;

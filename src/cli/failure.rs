@@ -7,7 +7,7 @@ use std::io;
 use pinpool::placement::PlacementError;
 use pinpool::segments::GcError;
 use pinpool::topology::TopologyError;
-use pinpool::{AttachError, CreateError, SaveError};
+use pinpool::{AttachError, CheckpointError, CreateError, SaveError};
 
 use super::exit::Exit;
 use super::plan::UsageError;
@@ -17,9 +17,11 @@ use super::plan::UsageError;
 pub(super) enum Failure {
     #[error(transparent)]
     Usage(#[from] UsageError),
-    /// The words of `--synthetic`.
+    /// The words of `--synthetic` or `--simulate`.
     #[error(transparent)]
     Synthetic(TopologyError),
+    #[error(transparent)]
+    Simulate(#[from] pinpool::simulate::SimulateError),
     #[error(transparent)]
     Pool(#[from] pinpool::Error),
     #[error(transparent)]
@@ -42,8 +44,8 @@ pub(super) enum Failure {
     NotResumable { path: String },
     #[error("cannot {action}: {source}")]
     System { action: &'static str, source: io::Error },
-    #[error("ended by {name}{finished}; nothing is left behind")]
-    Interrupted { signal: i32, name: &'static str, finished: String },
+    #[error("ended by {name}{finished}; {left}")]
+    Interrupted { signal: i32, name: &'static str, finished: String, left: String },
     /// Standard output failed.
     #[error("cannot write to standard output: {0}")]
     Stdout(#[source] io::Error),
@@ -59,9 +61,10 @@ impl Failure {
         exit
     }
 
-    fn exit(&self) -> Exit {
+    /// The exit status alone.
+    pub(super) fn exit(&self) -> Exit {
         match self {
-            Failure::Usage(_) | Failure::Synthetic(_) => Exit::Usage,
+            Failure::Usage(_) | Failure::Synthetic(_) | Failure::Simulate(_) => Exit::Usage,
             Failure::Pool(error) => pool_exit(error),
             Failure::Interrupted { signal, .. } => {
                 u8::try_from(*signal).map_or(Exit::Failed, Exit::Signal)
@@ -78,7 +81,18 @@ impl Failure {
 fn pool_exit(error: &pinpool::Error) -> Exit {
     match error {
         pinpool::Error::Placement(_) | pinpool::Error::Args(_) => Exit::Usage,
-        pinpool::Error::Create(CreateError::Name { .. }) => Exit::Usage,
+        pinpool::Error::Create(
+            CreateError::Name { .. }
+            | CreateError::NoNode { .. }
+            | CreateError::HugePageSize { .. }
+            | CreateError::HugePagesNamed { .. },
+        ) => Exit::Usage,
+        // What is asked for is not what the file has; a file that is broken is no wrong use.
+        pinpool::Error::Checkpoint(
+            CheckpointError::Exists { .. }
+            | CheckpointError::NotFound { .. }
+            | CheckpointError::Differs { .. },
+        ) => Exit::Usage,
         _ => Exit::Failed,
     }
 }

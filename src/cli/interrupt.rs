@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -30,6 +31,9 @@ static AT: Mutex<Option<(&str, u64, u64)>> = Mutex::new(None);
 
 /// Names in /dev/shm that this run made and that must not outlive it.
 static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The checkpoint that the run can go on from.
+static CHECKPOINT: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Starts to listen for SIGINT and SIGTERM.
 pub(super) fn listen() -> Result<(), Failure> {
@@ -65,12 +69,22 @@ pub(super) fn is_at(what: &'static str, done: u64, chunks: u64) {
     *AT.lock().unwrap_or_else(PoisonError::into_inner) = Some((what, done, chunks));
 }
 
+/// From now on there is something to go on from.
+pub(super) fn keeps(checkpoint: &Path) {
+    *CHECKPOINT.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint.to_owned());
+}
+
 fn failure(signal: i32) -> Failure {
     let finished = match *AT.lock().unwrap_or_else(PoisonError::into_inner) {
         Some((what, done, chunks)) => format!(" after {done} of {chunks} chunks of {what}"),
         None => String::new(),
     };
-    Failure::Interrupted { signal, name: name_of(signal), finished }
+    let checkpoint = CHECKPOINT.lock().unwrap_or_else(PoisonError::into_inner);
+    let left = match checkpoint.as_deref().filter(|path| path.exists()) {
+        Some(path) => format!("what is done is kept in '{}': --resume goes on", path.display()),
+        None => "nothing is left behind".to_owned(),
+    };
+    Failure::Interrupted { signal, name: name_of(signal), finished, left }
 }
 
 /// Has a name removed should the run be cut off.

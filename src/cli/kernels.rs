@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bytemuck::{Pod, TransparentWrapper, Zeroable};
 use ndarray::Ix1;
-use pinpool::{Args, Bool, Ctx, Param, Pool, SharedArray};
+use pinpool::{Args, Bool, Checkpoint, Ctx, Param, Pool, SharedArray};
 use pinpool_kernels::primes::{Factors, factor_slice, is_prime_slice};
 use pinpool_kernels::{tree_fold, trig_power_in_place_sum, trig_power_sum};
 
@@ -31,7 +31,7 @@ pub(super) trait WithJob {
 pub(super) fn with_job(plan: &Plan, then: impl WithJob) -> Result<Exit, Failure> {
     let range = match plan.source {
         Source::Drawn { low, high, .. } => Range { low, high },
-        Source::File(_) => Range { low: 0, high: 0 },
+        Source::File(_) | Source::Array(_) => Range { low: 0, high: 0 },
     };
     match plan.kernel {
         Kernel::TrigPower { rounds, in_place } => then.with(TrigPower { rounds, in_place }, plan),
@@ -44,15 +44,30 @@ pub(super) fn with_job(plan: &Plan, then: impl WithJob) -> Result<Exit, Failure>
 
 /// How a job is run: the results have the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Form {
+pub(super) enum Form<'c> {
     /// The call waits for the job.
     #[default]
     Blocking,
     /// The job is started in a scope and its result fetched.
     Scoped,
+    /// As blocking, with a checkpoint.
+    Kept(&'c Checkpoint),
+    /// The array is a part of a larger one: its first chunk has this number, of so many.
+    #[cfg(feature = "mpi")]
+    Part { first: u64, total: u64 },
 }
 
-impl Form {
+impl Form<'_> {
+    /// A job that the caller waits for.
+    pub(super) fn job(self, pool: &Pool) -> pinpool::Job<'_> {
+        match self {
+            #[cfg(feature = "mpi")]
+            Form::Part { first, total } => pool.job().part_of(first, total),
+            Form::Kept(checkpoint) => pool.job().checkpoint(checkpoint.clone()),
+            Form::Blocking | Form::Scoped => pool.job(),
+        }
+    }
+
     pub(super) fn map<'env, A, F, R>(
         self,
         pool: &'env Pool,
@@ -65,8 +80,8 @@ impl Form {
         R: Pod,
     {
         match self {
-            Form::Blocking => pool.map(args, f),
             Form::Scoped => pool.scope(|scope| scope.map(args, f)?.get()),
+            _ => self.job(pool).map(args, f),
         }
     }
 
@@ -76,8 +91,8 @@ impl Form {
         F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         match self {
-            Form::Blocking => pool.for_each(args, f),
             Form::Scoped => pool.scope(|scope| scope.for_each(args, f)?.get()),
+            _ => self.job(pool).for_each(args, f),
         }
     }
 }
@@ -92,9 +107,21 @@ pub(super) trait Job: Copy {
         false
     }
 
+    /// Whether the text form of the results, or what `--output` saves, needs the elements too.
+    #[cfg(feature = "mpi")]
+    fn reads_array(self) -> bool {
+        false
+    }
+
     /// Elements and chunk length in the user's terms, of an array of `rows` in chunks of `chunk`.
     fn geometry(self, rows: usize, chunk: usize) -> (usize, usize) {
         (rows, chunk)
+    }
+
+    /// Bytes of the array and of the results that an element has read and written, where the
+    /// kernel goes through an array.
+    fn traffic(self) -> Option<(u64, u64)> {
+        None
     }
 
     /// Draws the elements, each chunk's from its own stream.
@@ -103,6 +130,7 @@ pub(super) trait Job: Copy {
         pool: &Pool,
         array: &mut SharedArray<Self::Element, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()>;
 
     /// Runs the kernel over all chunks.
@@ -111,7 +139,7 @@ pub(super) trait Job: Copy {
         pool: &Pool,
         array: &mut SharedArray<Self::Element, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<Self::Slot, Ix1>>;
 
     /// The total of the slots, and what the kernel counts.
@@ -158,13 +186,19 @@ impl Job for TrigPower {
         self.in_place
     }
 
+    fn traffic(self) -> Option<(u64, u64)> {
+        // The undo copy is not counted: it is used again for each chunk, and stays in the cache.
+        Some((8, if self.in_place { 8 } else { 0 }))
+    }
+
     fn fill(
         self,
         pool: &Pool,
         array: &mut SharedArray<f64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
-        let draw = pool.stream(FILL_STREAM);
+        let draw = form.job(pool).stream(FILL_STREAM);
         draw.for_each(array.chunks_out(chunk), |mut c, ctx| ctx.rng().fill_uniform(&mut c))
     }
 
@@ -173,7 +207,7 @@ impl Job for TrigPower {
         pool: &Pool,
         array: &mut SharedArray<f64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<f64, Ix1>> {
         let rounds = Param(self.rounds);
         if self.in_place {
@@ -214,9 +248,10 @@ impl Range {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
         let range = Param([self.low, self.high]);
-        let draw = pool.stream(FILL_STREAM);
+        let draw = form.job(pool).stream(FILL_STREAM);
         draw.for_each((array.chunks_out(chunk), range), |(mut c, [low, high]), ctx| {
             ctx.rng().fill_range(low, high, &mut c);
         })
@@ -231,13 +266,18 @@ impl Job for IsPrime {
     type Element = u64;
     type Slot = Bool;
 
+    fn traffic(self) -> Option<(u64, u64)> {
+        Some((8, size_of::<Bool>() as u64))
+    }
+
     fn fill(
         self,
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
-        self.0.fill(pool, array, chunk)
+        self.0.fill(pool, array, chunk, form)
     }
 
     fn run(
@@ -245,7 +285,7 @@ impl Job for IsPrime {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<Bool, Ix1>> {
         let mut prime = SharedArray::zeros(array.len())?;
         form.for_each(
@@ -295,13 +335,23 @@ impl Job for Factor {
     type Element = u64;
     type Slot = FactorsSlot;
 
+    #[cfg(feature = "mpi")]
+    fn reads_array(self) -> bool {
+        true
+    }
+
+    fn traffic(self) -> Option<(u64, u64)> {
+        Some((8, size_of::<FactorsSlot>() as u64))
+    }
+
     fn fill(
         self,
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
-        self.0.fill(pool, array, chunk)
+        self.0.fill(pool, array, chunk, form)
     }
 
     fn run(
@@ -309,7 +359,7 @@ impl Job for Factor {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<FactorsSlot, Ix1>> {
         let mut factors = SharedArray::zeros(array.len())?;
         form.for_each(

@@ -22,13 +22,18 @@ mod failure;
 mod interrupt;
 mod kernels;
 mod memory;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod numbers;
 mod output;
+mod page;
+mod pages;
 mod place;
 mod plan;
 mod progress;
 mod ranges;
 mod report;
+mod roof;
 mod run;
 mod segments;
 mod session;

@@ -21,6 +21,8 @@ pub(crate) enum NumberError {
     Zero,
     #[error("{0:?} is no time; give seconds above 0, such as 90 or 0.5")]
     Seconds(String),
+    #[error("{0:?} is no number above 0; write it like 1.25 or 40")]
+    NotAboveZero(String),
 }
 
 /// An exact integer in any of the forms above.
@@ -73,6 +75,12 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, NumberError> {
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
     let time = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
     if time.is_zero() { Err(wrong()) } else { Ok(time) }
+}
+
+/// A number above 0 that need not be whole.
+pub(crate) fn above_zero(text: &str) -> Result<f64, NumberError> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| NumberError::NotAboveZero(text.to_owned()))
 }
 
 /// `digits`·10^`zeros`·`factor` for negative `zeros`, where that is whole.

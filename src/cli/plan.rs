@@ -9,6 +9,7 @@ use pinpool_kernels::isa::{self, Isa, IsaError};
 
 use super::args::{JobArgs, KernelName};
 use super::numbers::{self, NumberError};
+use super::pages::PagesArgs;
 use super::ranges;
 
 /// The program's kernels are vector kernels: a default chunk is not shorter than this.
@@ -32,6 +33,10 @@ pub(super) enum UsageError {
     ChunkTooLong { chunk: usize, elements: usize },
     #[error("{option} is for {kernels}; leave it out")]
     NotForKernel { option: &'static str, kernels: &'static str },
+    #[error(
+        "{option} is for arrays that are made, and --array is a file that is there; leave it out"
+    )]
+    NotForFile { option: &'static str },
     #[error("no integer lies in [{low}, {high}); give a --high above --low")]
     EmptyRange { low: u64, high: u64 },
     #[error("{rounds} rounds are too many; give at most {}", u32::MAX)]
@@ -44,10 +49,20 @@ pub(super) enum UsageError {
         ranges::MOST_PRIME_PI
     )]
     PrimePiTooLarge { n: u64 },
+    #[cfg(not(feature = "mpi"))]
+    #[error(
+        "this program was built without MPI; build it with `cargo build --release --features mpi`, \
+         which needs an MPI and libclang (Debian: libopenmpi-dev openmpi-bin libclang-dev)"
+    )]
+    NoMpi,
     #[error("no command was given; give each as one argument, or one a line on standard input")]
     NoCommands,
     #[error("command {line} ({text}): {problem}")]
     Command { line: usize, text: String, problem: &'static str },
+    #[error(
+        "--array changes the file itself; give --checkpoint to begin or --resume to go on, or --input to work on a copy"
+    )]
+    ArrayAlone,
     #[error("PINPOOL_SEED: {0}")]
     Seed(NumberError),
     #[error("PINPOOL_ISA: {0}")]
@@ -94,6 +109,8 @@ pub(super) enum Source {
     Drawn { elements: usize, low: u64, high: u64 },
     /// Read from a `.npy` file.
     File(PathBuf),
+    /// A `.npy` file itself.
+    Array(PathBuf),
 }
 
 impl Plan {
@@ -137,6 +154,26 @@ impl Plan {
             plan.chunk(elements)?;
         }
         Ok(plan)
+    }
+
+    /// Refuses options for the array's memory where the kernel has no array.
+    pub(super) fn check_pages(&self, pages: &PagesArgs) -> Result<(), UsageError> {
+        match pages.asked() {
+            Some(option) if self.kernel.is_range() => refuse(true, option, WITH_ARRAY),
+            Some(option) if matches!(self.source, Source::Array(_)) => {
+                Err(UsageError::NotForFile { option })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// With a file itself as the array, which needs a checkpoint.
+    pub(super) fn on_file(self, path: PathBuf, kept: bool) -> Result<Plan, UsageError> {
+        if kept {
+            Ok(Plan { source: Source::Array(path), ..self })
+        } else {
+            Err(UsageError::ArrayAlone)
+        }
     }
 
     /// The chunk length for an array of so many elements; known to the caller or by default, it

@@ -60,9 +60,10 @@ impl Job for CountPrimes {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
         let start = Param([self.low, self.span]);
-        pool.for_each((array.chunks_out(chunk), start), |(mut row, [low, span]), ctx| {
+        form.job(pool).for_each((array.chunks_out(chunk), start), |(mut row, [low, span]), ctx| {
             row[0] = low + ctx.chunk() * span;
         })
     }
@@ -72,7 +73,7 @@ impl Job for CountPrimes {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<u64, Ix1>> {
         let end = Param([self.span, self.high]);
         form.map(pool, (array.chunks(chunk), end), |(row, [span, high]), _| {
@@ -115,8 +116,10 @@ impl Job for PrimePi {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
+        form: Form,
     ) -> pinpool::Result<()> {
-        pool.for_each((array.chunks_out(chunk), Param(self.n)), |(mut row, n), _| row[0] = n)
+        form.job(pool)
+            .for_each((array.chunks_out(chunk), Param(self.n)), |(mut row, n), _| row[0] = n)
     }
 
     fn run(
@@ -124,7 +127,7 @@ impl Job for PrimePi {
         pool: &Pool,
         array: &mut SharedArray<u64, Ix1>,
         chunk: usize,
-        form: Form,
+        form: Form<'_>,
     ) -> pinpool::Result<SharedArray<u64, Ix1>> {
         form.map(pool, array.chunks(chunk), |row, _| primes::prime_pi(row[0]))
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::numbers::{Bytes, Grouped};
+use super::pages::Got;
 
 /// All that is known of a run when it is done. The order of the fields is that of the JSON keys.
 #[derive(Debug, Clone, Serialize)]
@@ -16,8 +17,13 @@ pub(super) struct Report {
     pub(super) backend: &'static str,
     pub(super) isa: &'static str,
     pub(super) workers: usize,
+    /// Of an MPI job: how many ranks share the workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ranks: Option<usize>,
     /// The PUs that each worker may run on; empty where it is not bound.
     pub(super) places: Vec<Vec<usize>>,
+    /// The PU on which the kernel ran each worker when it was ready.
+    pub(super) ran_on: Vec<usize>,
     pub(super) seed: u64,
     pub(super) elements: usize,
     pub(super) chunk: usize,
@@ -29,6 +35,8 @@ pub(super) struct Report {
     pub(super) total_bits: u64,
     pub(super) slots_hash: String,
     pub(super) peak_memory_bytes: Option<u64>,
+    /// What the array's memory really is; `None` where there is no array, or /proc does not say.
+    pub(super) memory: Option<Got>,
     #[serde(flatten)]
     pub(super) count: Count,
 }
@@ -105,30 +113,50 @@ impl fmt::Display for Report {
             Grouped(self.chunks as u64),
             Grouped(self.chunk as u64),
         )?;
-        writeln!(f, "workers  {} ({}){}", self.workers, self.backend, Places(&self.places))?;
+        write!(f, "workers  {} ({})", self.workers, self.backend)?;
+        if let Some(ranks) = self.ranks {
+            write!(f, " of {ranks} ranks")?;
+        }
+        writeln!(f, "{}", Places(self))?;
         if let Some(bytes) = self.peak_memory_bytes {
             writeln!(f, "memory   {} at the peak, all processes together", Bytes(bytes))?;
+        }
+        if let Some(got) = &self.memory {
+            writeln!(f, "pages    {got}")?;
         }
         writeln!(f, "slots    sha256 {}", self.slots_hash)
     }
 }
 
-/// The PUs of all workers in a few words.
-struct Places<'a>(&'a [Vec<usize>]);
+/// Where the workers are, in a few words: their places, and where the kernel has one elsewhere.
+struct Places<'a>(&'a Report);
 
 impl fmt::Display for Places<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// More workers than this are not listed one by one.
         const SHOWN: usize = 16;
-        if self.0.iter().all(Vec::is_empty) {
+        let Report { places, ran_on, .. } = self.0;
+        let bound = !places.iter().all(Vec::is_empty);
+        if !bound && (self.0.backend != "processes" || ran_on.is_empty()) {
             return Ok(());
         }
-        f.write_str(" on PU")?;
-        for place in self.0.iter().take(SHOWN) {
+        f.write_str(if bound { " on PU" } else { " bound to none, now on PU" })?;
+        let own: Vec<Vec<usize>> = ran_on.iter().map(|&pu| vec![pu]).collect();
+        let shown = if bound { places } else { &own };
+        for place in shown.iter().take(SHOWN) {
             let pus: Vec<String> = place.iter().map(usize::to_string).collect();
             write!(f, " {}", pus.join(","))?;
         }
-        if self.0.len() > SHOWN { f.write_str(" …") } else { Ok(()) }
+        if shown.len() > SHOWN {
+            f.write_str(" …")?;
+        }
+        // Serially the caller runs the chunks, who is bound to nothing.
+        let told = bound && self.0.backend != "serial";
+        let all = places.iter().zip(ran_on).enumerate();
+        for (worker, (_, pu)) in all.filter(|(_, (place, pu))| told && !place.contains(pu)) {
+            write!(f, "; the kernel has worker {worker} on {pu}")?;
+        }
+        Ok(())
     }
 }
 
@@ -142,7 +170,9 @@ mod tests {
             backend: "processes",
             isa: "avx512",
             workers: 2,
+            ranks: None,
             places: vec![vec![0], vec![1]],
+            ran_on: vec![0, 1],
             seed: 42,
             elements: 40_000_000,
             chunk: 32_768,
@@ -152,6 +182,7 @@ mod tests {
             total_bits: 1.5f64.to_bits(),
             slots_hash: hash(b"abc"),
             peak_memory_bytes: Some(330_000_000),
+            memory: None,
             count,
         }
     }
@@ -166,8 +197,8 @@ mod tests {
             keys.sort_by_key(|key| text.find(&format!("\"{key}\":")));
             keys.join(" ")
         };
-        let common = "kernel backend isa workers places seed elements chunk chunks seconds total \
-                      total_bits slots_hash peak_memory_bytes";
+        let common = "kernel backend isa workers places ran_on seed elements chunk chunks seconds total \
+                      total_bits slots_hash peak_memory_bytes memory";
         assert_eq!(keys(Count::None {}), common);
         assert_eq!(keys(Count::Primes(3)), format!("{common} primes"));
         assert_eq!(keys(Count::Factors(3)), format!("{common} factors"));
@@ -186,6 +217,11 @@ mod tests {
         let text = report(Count::None {}).to_string();
         assert!(text.contains("1.5   (bits 3ff8000000000000)"), "{text}");
         assert!(text.contains("40 000 000 elements in 1 221 chunks of 32 768"), "{text}");
-        assert!(text.contains("2 (processes) on PU 0 1"), "{text}");
+        assert!(text.contains("2 (processes) on PU 0 1\n"), "{text}");
+        let elsewhere = Report { ran_on: vec![0, 7], ..report(Count::None {}) }.to_string();
+        assert!(elsewhere.contains("on PU 0 1; the kernel has worker 1 on 7\n"), "{elsewhere}");
+        let none = vec![Vec::new(), Vec::new()];
+        let free = Report { places: none, ..report(Count::None {}) }.to_string();
+        assert!(free.contains("bound to none, now on PU 0 1\n"), "{free}");
     }
 }

@@ -10,10 +10,12 @@ use bytemuck::cast_slice;
 use ndarray::Ix1;
 use pinpool::placement::PlacementOptions;
 use pinpool::{Backend, Pool, SharedArray, Timeline, chrome_trace};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::failure::Failure;
 use super::interrupt;
 use super::kernels::{Form, Job};
+use super::pages::{Got, PagesArgs};
 use super::plan::{Plan, Source};
 use super::progress::Progress;
 use super::report::{Report, Seconds, hash};
@@ -30,8 +32,11 @@ pub(super) struct Session<'p, J: Job> {
     backend: Backend,
     pool: Pool,
     pub(super) array: SharedArray<J::Element, Ix1>,
+    pages: PagesArgs,
     chunk: usize,
     seconds: Seconds,
+    /// When the last run began and ended, on the clock of timelines.
+    ran_ns: (u64, u64),
 }
 
 /// What a session is opened with.
@@ -40,6 +45,8 @@ pub(super) struct Setup<'p> {
     pub(super) plan: &'p Plan,
     pub(super) backend: Backend,
     pub(super) placement: &'p PlacementOptions,
+    /// How the array is made.
+    pub(super) pages: PagesArgs,
     /// The array's name in /dev/shm.
     pub(super) name: Option<&'p str>,
     /// Record what the workers do.
@@ -49,14 +56,15 @@ pub(super) struct Setup<'p> {
 impl<'p, J: Job> Session<'p, J> {
     /// Brings the pool up, and the array.
     pub(super) fn open(job: J, setup: &Setup<'p>) -> Result<Self, Failure> {
-        let Setup { plan, backend, placement, name, trace } = *setup;
+        let Setup { plan, backend, placement, pages, name, trace } = *setup;
         let started = Instant::now();
         let pool = pool(plan, backend, placement, trace)?;
         let seconds = Seconds { start: started.elapsed().as_secs_f64(), fill: 0.0, run: 0.0 };
         interrupt::check()?;
-        let array = data::make(&plan.source, name, job.changes_array())?;
+        let how = data::How { name, pages, pool: &pool, plan };
+        let array = data::make(&plan.source, &how, job.changes_array())?;
         let chunk = plan.chunk(array.len())?;
-        Ok(Session { job, plan, backend, pool, array, chunk, seconds })
+        Ok(Session { job, plan, backend, pool, array, pages, chunk, seconds, ran_ns: (0, 0) })
     }
 
     /// Draws the elements, where they are drawn.
@@ -65,7 +73,8 @@ impl<'p, J: Job> Session<'p, J> {
         if let Source::Drawn { .. } = self.plan.source {
             let Session { job, pool, array, chunk, .. } = self;
             let chunks = array.len().div_ceil(*chunk);
-            let filled = progress.watch(pool, "fill", chunks, || job.fill(pool, array, *chunk));
+            let filled = progress
+                .watch(pool, "fill", chunks, || job.fill(pool, array, *chunk, Form::Blocking));
             interrupt::check()?;
             filled?;
         }
@@ -79,7 +88,7 @@ impl<'p, J: Job> Session<'p, J> {
             return Ok(());
         }
         match &self.plan.source {
-            Source::File(path) => data::read_again(path, &mut self.array),
+            Source::File(path) | Source::Array(path) => data::read_again(path, &mut self.array),
             Source::Drawn { .. } => self.fill(progress),
         }
     }
@@ -87,17 +96,19 @@ impl<'p, J: Job> Session<'p, J> {
     /// Runs the kernel and notes the time; of several runs the best one counts.
     pub(super) fn run(
         &mut self,
-        form: Form,
+        form: Form<'_>,
         progress: &Progress,
     ) -> Result<SharedArray<J::Slot, Ix1>, Failure> {
         let Session { job, plan, pool, array, chunk, .. } = self;
         let chunks = array.len().div_ceil(*chunk);
-        let (slots, elapsed) = progress.watch(pool, plan.kernel.name(), chunks, || {
-            let started = Instant::now();
+        let (slots, began, ended) = progress.watch(pool, plan.kernel.name(), chunks, || {
+            let began = now_ns();
             let slots = job.run(pool, array, *chunk, form);
-            (slots, started.elapsed().as_secs_f64())
+            (slots, began, now_ns())
         });
         interrupt::check()?;
+        self.ran_ns = (began, ended);
+        let elapsed = (ended - began) as f64 / 1e9;
         let first = self.seconds.run == 0.0;
         self.seconds.run = if first { elapsed } else { self.seconds.run.min(elapsed) };
         Ok(slots?)
@@ -106,6 +117,15 @@ impl<'p, J: Job> Session<'p, J> {
     /// Has the next run's time count alone: those so far were to warm up.
     pub(super) fn forget_time(&mut self) {
         self.seconds.run = 0.0;
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// When the last run began and ended, on the clock of timelines.
+    pub(super) fn ran_ns(&self) -> (u64, u64) {
+        self.ran_ns
     }
 
     /// What the workers did so far.
@@ -121,6 +141,9 @@ impl<'p, J: Job> Session<'p, J> {
     /// All that is known now.
     pub(super) fn report(&self, slots: &SharedArray<J::Slot, Ix1>) -> Report {
         let peak_memory_bytes = memory::peak_bytes();
+        // After the peak, since it maps the array into this process.
+        let memory = (!self.plan.kernel.is_range()).then(|| self.array.memory().ok()).flatten();
+        let memory = memory.map(|memory| Got::of(&memory, &self.pages));
         let (total, count) = self.job.total(slots.as_slice());
         let (elements, chunk) = self.job.geometry(self.array.len(), self.chunk);
         Report {
@@ -128,6 +151,8 @@ impl<'p, J: Job> Session<'p, J> {
             backend: self.backend.name(),
             isa: self.plan.isa.name(),
             workers: self.pool.workers(),
+            ranks: None,
+            ran_on: self.pool.whereabouts().iter().map(|worker| worker.pu).collect(),
             places: self.pool.plan().workers.iter().map(|worker| worker.pus.clone()).collect(),
             seed: self.plan.seed,
             elements,
@@ -138,6 +163,7 @@ impl<'p, J: Job> Session<'p, J> {
             total_bits: total.to_bits(),
             slots_hash: hash(cast_slice(slots.as_slice())),
             peak_memory_bytes,
+            memory,
             count,
         }
     }
@@ -169,6 +195,12 @@ impl<'p, J: Job> Session<'p, J> {
     fn chunks(&self) -> usize {
         self.array.len().div_ceil(self.chunk)
     }
+}
+
+/// The clock of timelines.
+fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Writes timelines as a Chrome trace; says how many events there was no room for.

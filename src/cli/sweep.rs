@@ -1,4 +1,4 @@
-//! `pinpool sweep`: a kernel over workers × policies × chunk lengths, timed again and again.
+//! `pinpool sweep`: a kernel over workers × policies × page kinds × chunk lengths, timed again and again.
 //!
 //! All measurements are made in one random order, so that drift of the machine falls on every
 //! combination alike. Each has a pool and an array of its own, and a run before the timed one.
@@ -6,7 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod costs;
+mod options;
 mod record;
+mod report;
+mod simulate;
 mod statistics;
 mod table;
 
@@ -14,20 +18,22 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use pinpool::Backend;
 use pinpool::placement::{self, PlacementOptions};
 use pinpool::topology::Topology;
+use pinpool::{Backend, Numa, Pages, SharedArray};
 
-use super::args::SweepArgs;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt;
 use super::kernels::{Form, Job, WithJob, with_job};
+use super::pages::{NodeArgs, PagesArgs};
 use super::plan::Plan;
 use super::progress::Progress;
 use super::session::{Session, Setup};
 use record::{Measurement, Record};
 use table::Summary;
+
+pub(super) use options::SweepArgs;
 
 /// One combination of what is swept.
 #[derive(Debug, Clone)]
@@ -35,15 +41,27 @@ struct Point {
     placement: PlacementOptions,
     workers: usize,
     bind: String,
+    pages: Pages,
+    nodes: NodeArgs,
     /// As it is asked for; `None` for the default.
     chunk: Option<usize>,
 }
 
+impl Point {
+    fn pages_args(&self) -> PagesArgs {
+        PagesArgs { pages: self.pages, place: self.nodes }
+    }
+}
+
 pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
+    if let Some(machine) = &args.simulate {
+        return simulate::run(args, machine);
+    }
     let topology = Topology::current()?;
     let points = points(args, &topology)?;
     // What is wrong with any of them is said before the first is timed.
     let plans = points.iter().map(|point| plan(args, point)).collect::<Result<Vec<_>, _>>()?;
+    try_pages(args)?;
     interrupt::listen()?;
     let mut record = Record::open(args, &plans[0])?;
     let started = Instant::now();
@@ -64,6 +82,9 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     }
     let identical = same_bits(record.measurements());
     let summary = Summary::of(&points, record.measurements(), left);
+    if let Some(path) = &args.report {
+        report::write(path, args, &topology, (&points, &plans), &summary)?;
+    }
     let text = if args.json { summary.json() } else { summary.table() };
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").map_err(Failure::Stdout)?;
@@ -90,23 +111,36 @@ fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> 
             let placement = PlacementOptions {
                 workers: Some(workers),
                 bind: Some(bind.clone()),
-                oversubscribe: args.oversubscribe,
-                ..PlacementOptions::default()
+                ..args.placement()
             };
             placement::plan(topology, &placement)?;
-            for &chunk in &chunks {
+            for (&pages, &chunk) in
+                args.pages.iter().flat_map(|p| chunks.iter().map(move |c| (p, c)))
+            {
                 let (placement, bind) = (placement.clone(), bind.to_string());
-                points.push(Point { placement, workers, bind, chunk });
+                points.push(Point { placement, workers, bind, pages, nodes: args.nodes, chunk });
             }
         }
     }
     Ok(points)
 }
 
+/// Makes the smallest array of each kind, so that what this machine lacks is said at once.
+fn try_pages(args: &SweepArgs) -> Result<(), Failure> {
+    // Without workers there is no first touch.
+    let numa = if args.nodes.numa == Numa::FirstTouch { Numa::Default } else { args.nodes.numa };
+    for &pages in &args.pages {
+        SharedArray::<u8, _>::builder(1).pages(pages).numa(numa).create()?;
+    }
+    Ok(())
+}
+
 fn plan(args: &SweepArgs, point: &Point) -> Result<Plan, Failure> {
     let mut job = args.job.clone();
     job.chunk = point.chunk;
-    Ok(Plan::of(&job)?)
+    let plan = Plan::of(&job)?;
+    plan.check_pages(&point.pages_args())?;
+    Ok(plan)
 }
 
 /// Every (point, repeat) once, in an order that follows from the seed.
@@ -143,7 +177,8 @@ impl WithJob for Measure<'_> {
         let quiet = Progress::new(true);
         let Measure { point, repeat, record } = self;
         let backend = Backend::Processes;
-        let setup = Setup { plan, backend, placement: &point.placement, name: None, trace: false };
+        let (placement, pages) = (&point.placement, point.pages_args());
+        let setup = Setup { plan, backend, placement, pages, name: None, trace: false };
         let mut session = Session::open(job, &setup)?;
         session.fill(&quiet)?;
         session.run(Form::Blocking, &quiet)?;
@@ -154,6 +189,7 @@ impl WithJob for Measure<'_> {
         record.add(Measurement {
             workers: point.workers,
             bind: point.bind.clone(),
+            pages: point.pages,
             chunk: report.chunk,
             default_chunk: point.chunk.is_none(),
             repeat,

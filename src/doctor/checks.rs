@@ -273,9 +273,11 @@ fn shared_huge_pages(patient: &Patient<'_>) -> Option<Finding> {
     }
     found(
         Note,
-        "shared memory gets no huge pages (shmem_enabled is never, and none are reserved)",
+        format!(
+            "shared memory gets no huge pages by itself (shmem_enabled is {chosen}, and none are reserved)"
+        ),
         "our arrays are shared memory, so that the setting for private memory does not reach them",
-        "echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled, or sysctl vm.nr_hugepages=N",
+        "ask for them by --pages thp (Linux 6.1 and newer, unless the setting is deny); or sysctl vm.nr_hugepages=N and --pages huge",
     )
 }
 

@@ -92,6 +92,29 @@ pub(super) fn over_limits(
     }
 }
 
+/// What `mpirun` left of the node, where that is less than this rank's share of it.
+pub(super) fn bound_by_launcher(
+    topology: &Topology,
+    options: &PlacementOptions,
+    warnings: &mut Vec<String>,
+) {
+    let Some(ranks) = options.ranks_on_node else { return };
+    let (allowed, online) = (topology.limits().allowed.len(), topology.online());
+    let node = topology
+        .limits()
+        .cpuset
+        .as_ref()
+        .map_or(online.len(), |set| online.intersection(set).len());
+    let cores = topology.cores().len() / ranks;
+    if allowed * ranks < node && cores > 0 {
+        warnings.push(format!(
+            "{allowed} of {} allowed; started by mpirun, which binds a rank to one core: \
+             add --bind-to none or --map-by ppr:{ranks}:node:PE={cores}",
+            of(node, "CPU")
+        ));
+    }
+}
+
 /// Why there are no more places.
 pub(super) fn reason(
     topology: &Topology,

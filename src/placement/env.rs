@@ -44,6 +44,9 @@ impl PlacementOptions {
                 _ => self.remark("SLURM_CPUS_PER_TASK", &text),
             }
         }
+        // Of a launcher's own making, so what is no number is no remark.
+        let ranks = var("OMPI_COMM_WORLD_LOCAL_SIZE").and_then(|text| text.trim().parse().ok());
+        self.ranks_on_node = self.ranks_on_node.or(ranks).filter(|ranks| *ranks > 0);
         Ok(self)
     }
 

@@ -29,6 +29,9 @@ pub struct PlacementOptions {
     pub oversubscribe: bool,
     /// `SLURM_CPUS_PER_TASK`: cuts the default number of workers.
     pub slurm_cpus: Option<usize>,
+    /// `OMPI_COMM_WORLD_LOCAL_SIZE`: `mpirun` has started so many ranks on this node, this one
+    /// among them, and binds each to one core unless it is told otherwise.
+    pub ranks_on_node: Option<usize>,
     /// Remarks on the environment; they become warnings of the plan.
     pub remarks: Vec<String>,
 }

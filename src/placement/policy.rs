@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::count::{default_workers, of, over_limits, reason};
+use super::count::{bound_by_launcher, default_workers, of, over_limits, reason};
 use super::places::{self, Place, Usable, of_core, usable};
 use super::{
     Bind, Pin, PlacementError, PlacementOptions, Places, Plan, PuList, Smt, WORKERS_LIMIT,
@@ -49,6 +49,7 @@ pub(super) fn plan(
     if count == 0 || count > WORKERS_LIMIT {
         return Err(PlacementError::Workers { asked: count });
     }
+    bound_by_launcher(topology, options, &mut warnings);
     if options.workers.is_some() {
         over_limits(topology, options, count, &mut warnings);
     }

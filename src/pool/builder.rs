@@ -29,7 +29,7 @@ use crate::placement::{Bind, PlacementOptions, Places, Plan, bind, plan};
 use crate::segment::Segment;
 use crate::sys::image;
 use crate::sys::process::{self, forks};
-use crate::topology::Topology;
+use crate::topology::{PuSet, Topology};
 use crate::trace::Rings;
 use crate::worker::Worker;
 use crate::worker_process;
@@ -96,6 +96,8 @@ pub struct PoolBuilder {
     cancel_grace: Option<Duration>,
     trace: Option<usize>,
     worker_program: Option<PathBuf>,
+    /// Only these PUs of those that are allowed.
+    within: Option<PuSet>,
 }
 
 /// A function for each new worker, and its parameter's bytes.
@@ -159,6 +161,18 @@ impl PoolBuilder {
     pub fn seed(mut self, seed: u64) -> PoolBuilder {
         self.seed = seed;
         self
+    }
+
+    /// Workers go to these PUs of those that are allowed.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn within(mut self, pus: PuSet) -> PoolBuilder {
+        self.within = Some(pus);
+        self
+    }
+
+    #[cfg(feature = "mpi")]
+    pub(crate) fn seed_number(&self) -> u64 {
+        self.seed
     }
 
     /// What runs the chunks; default [`Backend::Processes`].
@@ -337,8 +351,15 @@ impl PoolBuilder {
     }
 
     fn plan(&self) -> Result<Plan> {
-        let topology = Topology::current()?;
+        let topology = match &self.within {
+            Some(pus) => Topology::within(pus)?,
+            None => Topology::current()?,
+        };
         let mut options = self.placement.clone().from_env()?;
+        if self.within.is_some() {
+            // The rank's share of its node, and not what a launcher has left it.
+            options.ranks_on_node = None;
+        }
         if self.backend == Backend::Serial {
             options.workers = Some(1);
             options.bind = Some(Bind::None);

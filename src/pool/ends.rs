@@ -136,7 +136,7 @@ impl Jobs {
             Ok(bits)
         };
         job.ticket.set_end(end);
-        inner.words.extend(job.words);
+        inner.words.extend(job.words.filter(|w| w.offset == 0).map(|w| w.segment));
         reuse(job.desc);
     }
 
@@ -163,7 +163,7 @@ impl Jobs {
             worst = Some((chunk, error));
         }
         match worst {
-            Some((_, error)) => error,
+            Some((_, error)) => error.in_part(job.desc.head.first_chunk),
             None => broken.cloned().unwrap_or(JobError::Cancelled),
         }
     }
@@ -183,7 +183,11 @@ impl Jobs {
     }
 
     fn chunks_over(&self, slot: usize, epoch: u64) -> u64 {
-        (0..self.control.workers()).map(|w| self.control.tally(slot, w).count(epoch)).sum()
+        let line = self.control.job(slot);
+        let here = line.live.load(Ordering::Acquire) == epoch;
+        let before = if here { line.before.load(Ordering::Relaxed) } else { 0 };
+        let tallies = (0..self.control.workers()).map(|w| self.control.tally(slot, w));
+        before + tallies.map(|tally| tally.count(epoch)).sum::<u64>()
     }
 
     /// Stops a job: chunks in progress come to their end, no others begin.

@@ -8,12 +8,14 @@ use bytemuck::Pod;
 use ndarray::Ix1;
 
 use super::Pool;
+use super::checkpoint::{Like, OfJob};
 use super::jobs::{OnDeath, Submission};
 use super::limits::{Attention, Stall};
 use super::running::{Place, Progress, Running, Value};
 use super::ticket::{Bits, Ticket};
-use crate::args::{Args, Description};
+use crate::args::{Args, Description, Part};
 use crate::array::SharedArray;
+use crate::checkpoint::CheckpointError;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
 use crate::entry::{Entry, ForEach, KernelEntry, Map, TryMap};
@@ -28,12 +30,14 @@ pub struct Job<'p> {
     stream: Option<u64>,
     /// The scope that waits for the job; 0: none.
     pub(super) scope: u64,
+    pub(super) part: Option<Part>,
     on_death: OnDeath,
     pub(super) flags: u64,
     time_limit: Option<Duration>,
     chunk_timeout: Option<Duration>,
     hook: Option<Hook<'p>>,
     stall: Option<StallHook<'p>>,
+    pub(super) checkpoint: Option<OfJob>,
 }
 
 /// Whom the waiting caller tells of chunks that take longer than this.
@@ -68,18 +72,41 @@ impl<'p> Job<'p> {
             pool,
             stream: None,
             scope: 0,
+            part: None,
             on_death: OnDeath::default(),
             flags: 0,
             time_limit: None,
             chunk_timeout: None,
             hook: None,
             stall: None,
+            checkpoint: None,
         }
     }
 
     /// The job number of its random streams, below 2^63; else the order of calls gives it.
     pub fn stream(mut self, stream: u64) -> Job<'p> {
         self.stream = Some(stream);
+        self
+    }
+
+    /// The job is a part of a larger one of `total` chunks: its own are those from number `first`
+    /// on. [`Ctx`] and [`indices`](crate::indices) speak of the larger job, and so do the random
+    /// streams and errors, so that the parts, run anywhere, have the same bits as the whole.
+    ///
+    /// Slots and arrays are the part's own. Give [`stream`](Self::stream) too where the parts are
+    /// run by different programs.
+    ///
+    /// ```
+    /// use pinpool::{Pool, indices};
+    ///
+    /// let pool = Pool::builder().workers(2).oversubscribe(true).build()?;
+    /// let whole = pool.stream(7).map(indices(10), |i, ctx| ctx.rng().next_u64() ^ i)?;
+    /// let tail = pool.stream(7).part_of(6, 10).map(indices(4), |i, ctx| ctx.rng().next_u64() ^ i)?;
+    /// assert_eq!(tail.as_slice(), &whole.as_slice()[6..]);
+    /// # Ok::<(), pinpool::Error>(())
+    /// ```
+    pub fn part_of(mut self, first: u64, total: u64) -> Job<'p> {
+        self.part = Some(Part { first, total });
         self
     }
 
@@ -248,6 +275,9 @@ impl<'p> Job<'p> {
         R: Pod,
     {
         captures_nothing(&f);
+        if self.checkpoint.is_some() {
+            return Err(CheckpointError::Unsupported.into());
+        }
         let description = Description::of(args)?;
         let chunks = description.chunks.unwrap_or(1);
         if chunks != 1 {
@@ -282,9 +312,11 @@ impl<'p> Job<'p> {
 
     /// Memory for results, of earlier jobs' where there is some.
     pub(super) fn slots<R: Pod>(&self, slots: usize) -> Result<SharedArray<R, Ix1>> {
+        self.pool.check_alive()?;
         Ok(SharedArray::<R, Ix1>::create(slots, |bytes| self.take(bytes))?)
     }
 
+    /// Not asked in a fork of the host, which has no mapping of what is used again.
     pub(super) fn take(&self, bytes: usize) -> Result<Arc<Segment>, CreateError> {
         self.pool.jobs.results.take(bytes)
     }
@@ -304,7 +336,7 @@ impl<'p> Job<'p> {
     /// As `publish`, of an entry that `offset` speaks for in the workers.
     pub(super) fn publish_at(
         &self,
-        args: Description,
+        mut args: Description,
         entry: &'static KernelEntry,
         offset: i64,
         results: Option<Place>,
@@ -312,23 +344,45 @@ impl<'p> Job<'p> {
     ) -> Result<Ticket> {
         let pool = self.pool;
         pool.check_alive()?;
+        if let Some(part) = self.part {
+            args.set_part(part)?;
+        }
         if crate::panics::in_kernel() {
             return Err(JobError::InKernel.into());
         }
+        let mut stream = self.stream;
         let limited = self.time_limit.or(self.chunk_timeout).is_some();
         if limited {
             pool.needs_processes("a time limit")?;
         }
-        let ticket = pool.jobs.submit(Submission {
+        let (mut args, mut results) = (args, results);
+        let checkpoint = match &self.checkpoint {
+            None => None,
+            Some(of_job) => {
+                let (named, flags) = (self.stream, self.flags);
+                let taken = named.unwrap_or_else(|| pool.jobs.take_stream());
+                let like = Like { entry, offset, stream: taken, named, result_bytes, flags };
+                let attached = of_job.open(pool, &mut args, like, results.take())?;
+                stream = Some(attached.header.stream);
+                results = attached.results();
+                Some((Arc::clone(&attached.segment), attached.before))
+            }
+        };
+        let submission = Submission {
             args,
             entry,
             offset,
             results,
             result_bytes,
-            stream: self.stream,
+            stream,
             scope: self.scope,
             on_death: self.on_death,
             flags: self.flags,
+            checkpoint,
+        };
+        let ticket = pool.jobs.submit(submission).inspect_err(|_| {
+            // The pool takes no jobs: nothing was begun.
+            self.checkpoint.iter().for_each(OfJob::abandon);
         })?;
         if limited {
             pool.limit(&ticket, self.time_limit, self.chunk_timeout);
@@ -347,7 +401,11 @@ impl<'p> Job<'p> {
         if let Some(hook) = self.hook {
             (hook.tell)(running.progress(self.pool));
         }
-        Ok(running.take(self.pool)?)
+        let value = running.take(self.pool);
+        match &self.checkpoint {
+            Some(of_job) => of_job.close(self.pool, value),
+            None => Ok(value?),
+        }
     }
 }
 

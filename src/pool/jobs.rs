@@ -21,7 +21,7 @@ use crate::config::{
 use crate::control::Control;
 use crate::entry::KernelEntry;
 use crate::error::{Error, JobError};
-use crate::layout::JobDesc;
+use crate::layout::{JobDesc, JobHead};
 use crate::protocol::MAX_EPOCH;
 use crate::segment::Segment;
 use crate::worker::spin_until;
@@ -48,13 +48,21 @@ pub(super) struct Active {
     pub(super) desc: Box<JobDesc>,
     pub(super) segments: Vec<Arc<Segment>>,
     /// `None`: the words lie in the job's slot.
-    pub(super) words: Option<Arc<Segment>>,
+    pub(super) words: Option<Words>,
     pub(super) on_death: OnDeath,
     /// Deaths by chunk: of the worker's own doing, and kills.
     pub(super) deaths: BTreeMap<u64, (u32, u32)>,
     /// The failure at the lowest chunk that the parent itself knows of.
     pub(super) died: Option<(u64, JobError)>,
     pub(super) ticket: Ticket,
+}
+
+/// Where the words of a job are that are not in its slot.
+#[derive(Debug, Clone)]
+pub(super) struct Words {
+    pub(super) segment: Arc<Segment>,
+    /// Not 0: in a checkpoint.
+    pub(super) offset: usize,
 }
 
 /// What to submit.
@@ -71,6 +79,8 @@ pub(crate) struct Submission {
     pub(crate) scope: u64,
     pub(crate) on_death: OnDeath,
     pub(crate) flags: u64,
+    /// Where words and journals are if not in the pool's memory, and how many chunks are done.
+    pub(crate) checkpoint: Option<(Arc<Segment>, u64)>,
 }
 
 #[derive(Debug)]
@@ -93,6 +103,13 @@ pub(super) struct Inner {
     pub(super) closed: bool,
 }
 
+impl Inner {
+    fn take_stream(&mut self) -> u64 {
+        self.stream += 1;
+        self.stream - 1
+    }
+}
+
 /// All jobs of one pool.
 #[derive(Debug)]
 pub(crate) struct Jobs {
@@ -108,15 +125,19 @@ pub(crate) struct Jobs {
 
 pub(super) fn words_of<'a>(
     control: &'a Control,
-    words: Option<&'a Arc<Segment>>,
+    words: Option<&'a Words>,
     slot: usize,
     chunks: u64,
 ) -> &'a [AtomicU64] {
     match words {
         None => &control.inline_words(slot)[..chunks as usize],
-        // SAFETY: `submit` made the segment for at least so many words; it is mapped as long as
-        // the borrow, aligned to a page, and used as atomics by everybody.
-        Some(s) => unsafe { std::slice::from_raw_parts(s.base().cast(), chunks as usize) },
+        Some(Words { segment, offset }) => {
+            let first = segment.base().wrapping_add(*offset).cast();
+            // SAFETY: `submit` made the segment for at least so many words, or found them in a
+            // checkpoint of that length; it is mapped as long as the borrow, they begin at a page,
+            // and are used as atomics by everybody.
+            unsafe { std::slice::from_raw_parts(first, chunks as usize) }
+        }
     }
 }
 
@@ -147,6 +168,11 @@ impl Jobs {
     /// Deaths of workers that were recovered from so far.
     pub(crate) fn deaths(&self) -> u64 {
         self.deaths.load(Ordering::Relaxed)
+    }
+
+    /// The stream of a job that names none, for who has to know it before the job is submitted.
+    pub(crate) fn take_stream(&self) -> u64 {
+        self.lock().take_stream()
     }
 
     /// Publishes a job. Waits where [`MAX_JOBS`] are in flight.
@@ -215,12 +241,17 @@ impl Jobs {
     ) -> Result<(Ticket, u64), Error> {
         let mut args = s.args;
         let chunks = args.desc.head.chunks;
-        let words = self.take_words(inner, chunks)?;
-        self.ensure_journals(inner, args.desc.head.journal_bytes)?;
+        let (words, before) = match s.checkpoint {
+            Some((segment, before)) => {
+                let offset = args.desc.head.words_offset as usize;
+                (Some(Words { segment, offset }), before)
+            }
+            None => (self.take_memory(inner, &args.desc.head)?, 0),
+        };
         if let Some((results, _)) = &s.results {
             args.segments.push(Arc::clone(results));
         }
-        for segment in args.segments.iter().chain(&words) {
+        for segment in args.segments.iter().chain(words.as_ref().map(|w| &w.segment)) {
             self.table.ensure(segment);
         }
         inner.epoch += 1;
@@ -229,12 +260,9 @@ impl Jobs {
         let head = &mut args.desc.head;
         head.epoch = epoch;
         head.entry = s.offset;
-        head.stream = s.stream.unwrap_or_else(|| {
-            inner.stream += 1;
-            inner.stream - 1
-        });
-        head.flags = s.flags;
-        head.words = words.as_ref().map_or(0, |w| w.id());
+        head.stream = s.stream.unwrap_or_else(|| inner.take_stream());
+        head.flags |= s.flags;
+        head.words = words.as_ref().map_or(0, |w| w.segment.id());
         head.results = s.results.as_ref().map_or(0, |(r, _)| r.id());
         head.results_offset = s.results.as_ref().map_or(0, |(_, offset)| *offset as u64);
         head.result_bytes = s.result_bytes as u64;
@@ -252,13 +280,21 @@ impl Jobs {
             died: None,
             ticket: ticket.clone(),
         });
+        self.control.job(slot).before.store(before, Ordering::Relaxed);
         self.control.job(slot).live.store(epoch, Ordering::Release);
         inner.live |= 1 << slot;
         self.control.header().dispatch.live.store(inner.live, Ordering::Release);
-        if chunks == 0 {
+        if chunks == before {
             self.control.complete(slot, epoch);
         }
         Ok((ticket, chunks))
+    }
+
+    /// Memory for the words of a job, and journals for it.
+    fn take_memory(&self, inner: &mut Inner, head: &JobHead) -> Result<Option<Words>, Error> {
+        let words = self.take_words(inner, head.chunks)?;
+        self.ensure_journals(inner, head.journal_bytes)?;
+        Ok(words.map(|segment| Words { segment, offset: 0 }))
     }
 
     /// Memory for the words of `chunks` chunks. Old words need no clearing: they are of an older

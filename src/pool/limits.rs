@@ -75,10 +75,12 @@ pub struct Stall {
 #[derive(Debug)]
 pub(crate) struct Attention {
     after: Duration,
-    /// The claim that a worker holds (the chunk and its word, which names the incarnation), since
-    /// when, and whether that was told.
-    seen: Vec<(Option<(u64, Word)>, Instant, bool)>,
+    seen: Vec<Held>,
 }
+
+/// The claim that a worker holds (the chunk and its word, which names the incarnation), since
+/// when, and whether that was told.
+type Held = (Option<(u64, Word)>, Instant, bool);
 
 impl Attention {
     pub(crate) fn new(workers: usize, after: Duration) -> Attention {

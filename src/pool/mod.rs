@@ -10,6 +10,7 @@
 //! [`Worker`](crate::worker) claims and runs; only how a worker comes to be differs.
 
 mod builder;
+pub(crate) mod checkpoint;
 mod close;
 mod ends;
 mod future;
@@ -367,6 +368,24 @@ impl Pool {
     #[cfg(feature = "capi")]
     pub(crate) fn is_beside(&self) -> bool {
         self.beside
+    }
+
+    /// Has workers in this process let go of jobs that are over: they hold no lock of a file on.
+    fn let_go(&self) {
+        match &self.crew {
+            // Told by mail, when the parent itself has let go.
+            Crew::Processes { .. } => {}
+            Crew::Threads { .. } => {
+                for worker in 0..self.workers() {
+                    self.control.worker(worker).park.mail.fetch_add(1, Ordering::SeqCst);
+                    self.control.wake_worker(worker);
+                }
+            }
+            Crew::Serial(worker) => {
+                let mut worker = worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                worker.forget_finished();
+            }
+        }
     }
 
     /// The caller itself runs the chunks.

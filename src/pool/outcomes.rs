@@ -29,7 +29,7 @@ use crate::layout::KEEP_GOING;
     _ => "failed",
 })]
 pub struct ChunkError {
-    /// Which chunk.
+    /// Which chunk; in a job that is a part of a larger one, its number there.
     pub chunk: u64,
     /// Whether its kernel panicked, and did not return an error.
     pub panicked: bool,
@@ -44,6 +44,7 @@ pub struct ChunkError {
 pub struct Outcomes<R: Pod> {
     slots: SharedArray<u8, Ix1>,
     len: usize,
+    first: u64,
     value: PhantomData<R>,
 }
 
@@ -80,7 +81,7 @@ impl<R: Pod> Outcomes<R> {
         }
         let len = ((verdict >> 8) as usize).min(text.len());
         Err(ChunkError {
-            chunk: i as u64,
+            chunk: self.first + i as u64,
             panicked: verdict & 0xff == VERDICT_PANICKED,
             died: verdict & 0xff == VERDICT_DIED,
             message: String::from_utf8_lossy(&text[..len]).into_owned(),
@@ -120,12 +121,13 @@ impl Job<'_> {
         let chunks = description.chunks.ok_or(ArgsError::NoChunks)?;
         let stride = Outcomes::<R>::STRIDE;
         let len = chunks as usize;
+        let first = self.part.map_or(description.desc.head.first_chunk, |part| part.first);
         let slots = self.slots::<u8>(len.saturating_mul(stride))?;
         let place = (Arc::clone(slots.segment()), slots.data_offset());
         self.flags |= KEEP_GOING;
         let entry = TryMapAll::<A, F, R, E>::ENTRY;
         let ticket = self.publish(description, entry, Some(place), stride)?;
-        let outcomes = Outcomes { slots, len, value: PhantomData };
+        let outcomes = Outcomes { slots, len, first, value: PhantomData };
         self.end(Running { ticket, chunks, value: Value::Made(outcomes) })
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::jobs::{Active, Jobs, OnDeath, words_of};
 use crate::args::chunk_bytes;
+use crate::checkpoint::put_back;
 use crate::config::{MAX_JOBS, MAX_KILLS, MAX_OWN_DEATHS};
 use crate::entry::{VERDICT_BYTES, VERDICT_DIED, VERDICT_TEXT_BYTES};
 use crate::error::{Death, JobError};
@@ -38,6 +39,14 @@ impl Jobs {
         for slot in 0..MAX_JOBS {
             let Some(job) = inner.active[slot].as_ref() else { continue };
             let words = words_of(&self.control, job.words.as_ref(), slot, job.desc.head.chunks);
+            if job.desc.head.checkpoint != 0 {
+                // Its armed word and journal are in the file, and so R3 is done here as well.
+                let file = job.segments.iter().find(|s| s.id() == job.desc.head.checkpoint);
+                let file = file.expect("a job holds its checkpoint");
+                let back = put_back(&job.desc, &job.segments, file, worker, words);
+                lost = lost.or(back.err().map(|note| (slot, note)));
+                continue;
+            }
             // R2: only if the word says that it was this incarnation's.
             let mine = words
                 .get(at.1 as usize)
@@ -51,11 +60,12 @@ impl Jobs {
                 continue;
             }
             if armed && at.0 == job.epoch && (mine || unchecked) {
-                let old = journal.as_deref();
+                let old = journal.as_deref().map(Journal::whole);
                 lost = match old {
-                    Some(old) => restore(&job.desc, &job.segments, at.1, old).err(),
+                    Some(old) => restore(&job.desc, &job.segments, at.1, &old).err(),
                     None => Some(DAMAGED),
-                };
+                }
+                .map(|why| (slot, why));
                 compiler_fence(Ordering::SeqCst);
             }
         }
@@ -73,17 +83,25 @@ impl Jobs {
             let chunks = job.desc.head.chunks;
             let segment = job.words.clone();
             let words = words_of(&self.control, segment.as_ref(), slot, chunks);
+            let lost = lost.filter(|(s, _)| *s == slot).map(|(_, note)| note);
+            if let Some(note) = lost
+                && let Some(error) = count_death(job, at.1, (worker, pid), death, note, true)
+            {
+                // Whether or not its chunk was done: that journal must not be used again.
+                job.died.get_or_insert((at.1, error));
+                self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
+            }
             for (chunk, word) in words.iter().enumerate() {
                 let chunk = chunk as u64;
                 if !protocol::is_claim_of(word, owner, job.epoch) {
                     continue;
                 }
                 interrupted = true;
-                let (note, lost) = (lost.unwrap_or(note), lost.is_some());
+                let note = lost.unwrap_or(note);
                 // A job that is over but for this chunk: killed because of that, or by chance.
                 let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
-                let fatal = match lost || !stopped {
-                    true => count_death(job, chunk, (worker, pid), death, note, lost),
+                let fatal = match lost.is_some() || !stopped {
+                    true => count_death(job, chunk, (worker, pid), death, note, lost.is_some()),
                     false => None,
                 };
                 let to = if fatal.is_some() { State::Failed } else { State::Free };
@@ -124,18 +142,35 @@ impl Jobs {
 }
 
 /// Why a chunk could not be put back.
-const DAMAGED: &str = "and its journal is damaged: the chunk is lost";
+pub(crate) const DAMAGED: &str = "and its journal is damaged: the chunk is lost";
 const TRUNCATED: &str = "and the file under the array was truncated meanwhile: the chunk is lost; \
                          no other program may truncate a file that a job works on";
 
+/// Where old bytes are kept.
+pub(crate) struct Journal<'a> {
+    pub(crate) segment: &'a Segment,
+    pub(crate) start: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Journal<'_> {
+    fn whole(segment: &Segment) -> Journal<'_> {
+        Journal { segment, start: 0, bytes: segment.len() }
+    }
+}
+
 /// Copies the old bytes of `chunk` back, over extents that follow from the parent's own copy of
 /// the job alone; the text says why it cannot be.
-fn restore(
+pub(crate) fn restore(
     desc: &JobDesc,
     segments: &[Arc<Segment>],
     chunk: u64,
-    journal: &Segment,
+    journal: &Journal<'_>,
 ) -> Result<(), &'static str> {
+    let Journal { segment: old, start, bytes: room } = *journal;
+    if start.checked_add(room).is_none_or(|end| end > old.len()) {
+        return Err(DAMAGED);
+    }
     let mut at = 0;
     for arg in &desc.args[..desc.head.args as usize] {
         if arg.kind != ArgKind::Update as u64 {
@@ -145,14 +180,14 @@ fn restore(
         let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else {
             return Err(DAMAGED);
         };
-        if bytes.end > segment.len() || at + bytes.len() > journal.len() {
+        if bytes.end > segment.len() || at + bytes.len() > room {
             return Err(DAMAGED);
         }
         if !segment.is_whole() {
             // A store beyond the file's end would end this process as it did the worker.
             return Err(TRUNCATED);
         }
-        let from = journal.base().wrapping_add(at);
+        let from = old.base().wrapping_add(start + at);
         let to = segment.base().wrapping_add(bytes.start);
         // SAFETY: both ranges were just checked against their mappings; the claimer is dead and
         // reaped, and nobody else may claim the chunk before its word is freed.

@@ -197,6 +197,12 @@ impl<'scope> ScopedJob<'scope> {
         self
     }
 
+    /// As [`Job::part_of`].
+    pub fn part_of(mut self, first: u64, total: u64) -> Self {
+        self.job = self.job.part_of(first, total);
+        self
+    }
+
     /// As [`Job::on_death`].
     pub fn on_death(mut self, on_death: OnDeath) -> Self {
         self.job = self.job.on_death(on_death);

@@ -30,6 +30,7 @@ impl Job<'_> {
         kernel: Kernel,
         result: Option<Dtype>,
     ) -> Result<Running<Option<AnyArray>>> {
+        self.pool.check_alive()?;
         let chunks = description.chunks.ok_or(ArgsError::NoChunks)?;
         let slots = result
             .map(|dtype| AnyArray::create(dtype, &[chunks as usize], |bytes| self.take(bytes)))

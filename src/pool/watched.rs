@@ -2,16 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::thread::{Timespec, futex};
 
-use super::jobs::{Jobs, words_of};
+use super::jobs::{Jobs, Words, words_of};
 use super::ticket::Ticket;
 use crate::config::CALLER_SPIN_NS;
 use crate::control::Control;
-use crate::segment::Segment;
 use crate::worker::spin_until;
 
 /// The words of a job that somebody follows chunk by chunk.
@@ -22,7 +20,7 @@ pub(crate) struct Watched {
     control: Control,
     slot: usize,
     chunks: u64,
-    segment: Option<Arc<Segment>>,
+    segment: Option<Words>,
     looks: u32,
 }
 

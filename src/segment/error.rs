@@ -55,6 +55,80 @@ pub enum CreateError {
         /// Whose limit it is.
         limit: String,
     },
+    /// Not enough reserved huge pages.
+    #[error(
+        "{pages} huge pages of {} asked for, {free} of {reserved} free; reserve more (`{}`), or take transparent ones (thp)",
+        human(*page_bytes), reserve_command(*page_bytes, reserved + pages.saturating_sub(*free))
+    )]
+    NoHugePages {
+        /// Pages asked for.
+        pages: u64,
+        /// Pages that are free and promised to nobody.
+        free: u64,
+        /// Pages that the system has in all.
+        reserved: u64,
+        /// Bytes of one.
+        page_bytes: u64,
+    },
+    /// The kernel has no huge pages of this size.
+    #[error("this kernel has no reserved huge pages{}; take one of: {}",
+        size.map(|bytes| format!(" of {}", human(bytes))).unwrap_or_default(),
+        if sizes.is_empty() { "transparent ones (thp), base ones".to_owned() }
+        else { sizes.iter().map(|&bytes| human(bytes)).collect::<Vec<_>>().join(", ") }
+    )]
+    HugePageSize {
+        /// The size asked for; `None` for the system's default.
+        size: Option<u64>,
+        /// The sizes that there are.
+        sizes: Vec<u64>,
+    },
+    /// Reserved huge pages for an array that others find by name or path.
+    #[error(
+        "reserved huge pages are for arrays without a name, and '{name}' is to have one; take transparent ones (thp) for it, or no name"
+    )]
+    HugePagesNamed {
+        /// The name or path asked for.
+        name: String,
+    },
+    /// A NUMA node whose memory this process may not use, or that is not there.
+    #[error("node {node} has no memory that this process may use; bind to one of {nodes}")]
+    NoNode {
+        /// The node asked for.
+        node: usize,
+        /// Those that may be used.
+        nodes: String,
+    },
+    /// A NUMA policy for a file on a disk.
+    #[error(
+        "the pages of '{path}' go where the system's cache puts them; use first-touch or no policy for a file on a disk"
+    )]
+    FilePolicy {
+        /// The path asked for.
+        path: String,
+    },
+    /// First touch by workers that nobody named.
+    #[error(
+        "first-touch needs to know who will work on the array; give the builder `owners(&pool, chunk)`"
+    )]
+    NoOwners,
+    /// The system refused a NUMA policy.
+    #[error(
+        "the system refuses to set a NUMA policy: {source}; a container needs the right to (docker run --cap-add SYS_NICE), or take first-touch"
+    )]
+    Policy {
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A page could not be had.
+    #[error(
+        "the pages of '{name}' could not all be had: {source}; memory, a cgroup's limit, /dev/shm or the node is full: make room there, ask for a smaller array, or for another kind of pages"
+    )]
+    Touch {
+        /// The segment.
+        name: String,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A name that cannot be one.
     #[error("'{name}' cannot name a segment: {problem}; use letters, digits, '-', '_' and '.'")]
     Name {
@@ -87,6 +161,12 @@ pub enum CreateError {
         /// The system's reason.
         source: io::Error,
     },
+}
+
+/// What a user types to have so many huge pages of this size.
+fn reserve_command(page_bytes: u64, pages: u64) -> String {
+    let kib = page_bytes / 1024;
+    format!("echo {pages} > /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages")
 }
 
 /// Why a shared array could not be opened.

@@ -11,15 +11,20 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{AttachError, CreateError, Kind, Segment, check_memory, size_and_reserve};
+use super::{AttachError, CreateError, Kind, Reserve, Segment, check_memory, size_and_reserve};
 use crate::sys::mem;
 
 /// Opening must not wait for a FIFO's other end, nor make a terminal ours.
 const OPEN_FLAGS: i32 = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
 
 impl Segment {
-    /// Makes a file of `len` zero bytes that was not there before.
-    pub(crate) fn create_file(path: &Path, len: usize) -> Result<Arc<Self>, CreateError> {
+    /// Makes a file of `len` zero bytes that was not there before. One on a disk is always reserved
+    /// now, since its blocks are not memory.
+    pub(crate) fn create_file(
+        path: &Path,
+        len: usize,
+        reserve: Reserve,
+    ) -> Result<Arc<Self>, CreateError> {
         let name = path.display().to_string();
         let error = |action, source: io::Error| match source.kind() {
             io::ErrorKind::AlreadyExists => CreateError::FileExists { path: name.clone() },
@@ -35,9 +40,12 @@ impl Segment {
             .map_err(|source| error("create", source))?;
         let fd = OwnedFd::from(file);
         let place = format!("the file system of '{name}'");
-        let room = if mem::is_in_memory(&fd) { check_memory(len) } else { Ok(()) };
-        let reserved = room.and_then(|()| size_and_reserve(&fd, len, &name, &place));
-        let made = reserved.and_then(|_| {
+        let (room, reserve) = match mem::is_in_memory(&fd) {
+            true => (check_memory(len), reserve),
+            false => (Ok(()), Reserve::Now),
+        };
+        let sized = room.and_then(|()| size_and_reserve(&fd, len, &name, &place, reserve));
+        let made = sized.and_then(|()| {
             Self::map(fd, len, true, Kind::File(path.to_owned()))
                 .map_err(|source| error("map", source))
         });

@@ -20,7 +20,9 @@ use rustix::fs::OFlags;
 use shared_memory::{ShmemConf, ShmemError};
 
 use super::registry::{Record, Registry};
-use super::{AttachError, CreateError, Kind, Segment, audience, check_memory, size_and_reserve};
+use super::{
+    AttachError, CreateError, Kind, Reserve, Segment, audience, check_memory, size_and_reserve,
+};
 use crate::sys::mem;
 
 /// Longest name: the file system takes 255 bytes.
@@ -121,7 +123,11 @@ pub(crate) fn check_name(name: &str) -> Result<&str, &'static str> {
 
 impl Segment {
     /// Makes a segment of `len` zero bytes under a name that was free.
-    pub(crate) fn named(name: &str, len: usize) -> Result<Arc<Self>, CreateError> {
+    pub(crate) fn named(
+        name: &str,
+        len: usize,
+        reserve: Reserve,
+    ) -> Result<Arc<Self>, CreateError> {
         let name = check_name(name)
             .map_err(|problem| CreateError::Name { name: name.to_owned(), problem })?
             .to_owned();
@@ -148,7 +154,7 @@ impl Segment {
         // if this process is killed meanwhile.
         audience::tell(&segment);
         // Where there is no room, dropping it removes the name.
-        size_and_reserve(&segment.fd, len, &name, registry.shm_path())?;
+        size_and_reserve(&segment.fd, len, &name, registry.shm_path(), reserve)?;
         Ok(segment)
     }
 

@@ -74,7 +74,7 @@ fn watchers_are_told_once_and_dead_ones_never() {
 fn a_worker_that_outlives_the_parent_removes_the_name_but_not_anothers() {
     let name = format!("pinpool-test-cleanup-{}", std::process::id());
     let path = std::path::Path::new("/dev/shm").join(&name);
-    let segment = Segment::named(&name, 10).unwrap();
+    let segment = Segment::named(&name, 10, Reserve::Now).unwrap();
     assert_eq!(segment.named_for_cleanup(), Some(name.as_str()));
     let other = Segment::nameless("other", 10).unwrap();
     remove_named(&name, other.fd());

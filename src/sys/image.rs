@@ -3,6 +3,7 @@
 //! A job names its kernel by the place of the kernel's entry relative to [`anchor`], which is the
 //! same in every process that runs the image, wherever the loader put it.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -88,6 +89,41 @@ pub(crate) fn build_id() -> std::io::Result<[u64; 2]> {
     Ok(id.0)
 }
 
+/// Tells one build of the image from another by what is in its file: the same after it was copied,
+/// touched or built again from the same source, and after the machine was off.
+pub(crate) fn content_id() -> std::io::Result<[u64; 2]> {
+    static KNOWN: OnceLock<[u64; 2]> = OnceLock::new();
+    if let Some(id) = KNOWN.get() {
+        return Ok(*id);
+    }
+    let mut file = if Image::own().is_executable {
+        std::fs::File::open("/proc/self/exe")?
+    } else {
+        std::fs::File::open(Image::file()?.ok_or(std::io::ErrorKind::NotFound)?)?
+    };
+    let mut id = [0x9e37_79b9_7f4a_7c15u64, 0xd1b5_4a32_d192_ed03];
+    let mut block = vec![0u8; 1 << 16];
+    loop {
+        let mut filled = 0;
+        while filled < block.len() {
+            match file.read(&mut block[filled..])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        block[filled..].fill(0);
+        id[0] ^= filled as u64;
+        for bytes in block[..filled.next_multiple_of(8)].chunks_exact(8) {
+            let bits = u64::from_le_bytes(bytes.try_into().expect("eight of them"));
+            id[0] = (id[0] ^ bits).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29);
+            id[1] = (id[1] ^ bits).wrapping_mul(0xc4ce_b9fe_1a85_ec53).rotate_left(31);
+        }
+        if filled < block.len() {
+            return Ok(*KNOWN.get_or_init(|| id));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +150,13 @@ mod tests {
     #[test]
     fn the_build_id_is_the_same_each_time() {
         assert_eq!(build_id().unwrap(), build_id().unwrap());
+        assert_eq!(content_id().unwrap(), content_id().unwrap());
     }
+}
+
+/// Whether any object of this process has a symbol of this name.
+#[cfg(feature = "mpi")]
+pub(crate) fn has_symbol(name: &std::ffi::CStr) -> bool {
+    // SAFETY: the name ends with a NUL and outlives the call; the address is not used.
+    !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null()
 }

@@ -22,7 +22,17 @@ const S_IFDIR: u32 = 0o040_000;
 
 /// A nameless file in memory: closed on exec, sealable, never executable where the kernel can say so.
 pub(crate) fn memfd(label: &str) -> io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    memfd_with(label, MemfdFlags::empty())
+}
+
+/// The same in reserved huge pages of 2^`shift` bytes; 0: of the system's default size.
+pub(crate) fn memfd_huge(label: &str, shift: u32) -> io::Result<OwnedFd> {
+    const SHIFT_AT: u32 = 26; // MFD_HUGE_SHIFT
+    memfd_with(label, MemfdFlags::HUGETLB | MemfdFlags::from_bits_retain(shift << SHIFT_AT))
+}
+
+fn memfd_with(label: &str, more: MemfdFlags) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | more;
     let fd = match rustix::fs::memfd_create(label, flags | MemfdFlags::NOEXEC_SEAL) {
         // Linux before 6.3 does not know NOEXEC_SEAL.
         Err(Errno::INVAL) => rustix::fs::memfd_create(label, flags),
@@ -131,6 +141,21 @@ pub(crate) fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
+/// When a file was made, in nanoseconds since 1970; 0 where the file system does not keep it.
+///
+/// With the inode's number it is the identity of a file that outlives the machine's being off: the
+/// device's number does not.
+pub(crate) fn birth(fd: impl AsFd) -> u64 {
+    let flags = rustix::fs::StatxFlags::BTIME;
+    match rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, flags) {
+        Ok(found) if found.stx_mask & flags.bits() != 0 => {
+            let seconds = u64::try_from(found.stx_btime.tv_sec).unwrap_or(0);
+            seconds.wrapping_mul(1_000_000_000).wrapping_add(found.stx_btime.tv_nsec.into())
+        }
+        _ => 0,
+    }
+}
+
 /// How many names a file has.
 #[allow(clippy::unnecessary_cast, reason = "it is a u32 on aarch64")]
 pub(crate) fn links(stat: &Stat) -> u64 {
@@ -194,6 +219,15 @@ pub(crate) fn file_system_free(fd: impl AsFd) -> Option<u64> {
 /// The longest file that this process may make; `None`: no limit.
 pub(crate) fn file_size_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current
+}
+
+/// Bytes of a page of a file in reserved huge pages; `None` for every other file.
+pub(crate) fn huge_page_bytes(fd: impl AsFd) -> Option<usize> {
+    const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
+    let fs = rustix::fs::fstatfs(fd).ok()?;
+    (fs.f_type as u64 & 0xffff_ffff == HUGETLBFS_MAGIC)
+        .then(|| usize::try_from(fs.f_bsize).ok())
+        .flatten()
 }
 
 /// Whether a file lies in memory (tmpfs, ramfs), so that its bytes count as memory.

@@ -221,6 +221,11 @@ impl Topology {
         Ok(topology)
     }
 
+    /// As [`Topology::current`], as if the mask were this one.
+    pub(crate) fn within(mask: &PuSet) -> Result<Self, TopologyError> {
+        read::read(Path::new("/"), Some(mask))
+    }
+
     /// Reads the files under `root`: another machine's `sys` and `proc`. With another root than
     /// `/`, the running machine is asked nothing.
     ///

@@ -8,6 +8,7 @@ use bytemuck::Zeroable;
 
 use super::SegmentSource;
 use crate::args::chunk_bytes;
+use crate::checkpoint::RECORD_BYTES;
 use crate::config::{INLINE_WORDS, MAX_ARGS};
 use crate::control::Control;
 use crate::cursor::Cursor;
@@ -27,6 +28,8 @@ pub(super) struct Task {
     pub(super) results: *mut u8,
     pub(super) journal: u64,
     pub(super) journal_base: *mut u8,
+    /// The armed word in the job's checkpoint; null where it has none.
+    armed: *const AtomicU64,
     /// Keeps the mappings above alive.
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) cursor: Cursor,
@@ -53,6 +56,7 @@ impl Task {
             results: ptr::null_mut(),
             journal: 0,
             journal_base: ptr::null_mut(),
+            armed: ptr::null(),
             segments: Vec::new(),
             cursor: Cursor::default(),
             rescan: 0,
@@ -78,6 +82,7 @@ impl Task {
         &mut self,
         control: &Control,
         source: &mut S,
+        worker: usize,
         journal: u64,
     ) -> Result<(), String> {
         let head = self.desc.head;
@@ -91,7 +96,10 @@ impl Task {
             }
             control.inline_words(self.slot).as_ptr()
         } else {
-            self.map(source, head.words, head.chunks.checked_mul(8))?.cast_const().cast()
+            let bytes = head.chunks.checked_mul(8);
+            let end = bytes.and_then(|bytes| bytes.checked_add(head.words_offset));
+            let words = self.map(source, head.words, end)?.wrapping_add(head.words_offset as usize);
+            words.cast_const().cast()
         };
         self.entry = KernelEntry::at(head.entry);
         if self.entry.is_none() {
@@ -117,11 +125,34 @@ impl Task {
             self.map(source, head.results, end)?.wrapping_add(head.results_offset as usize)
         };
         self.journal = 0;
-        if head.journal_bytes != 0 {
+        self.armed = ptr::null();
+        if head.checkpoint != 0 {
+            let record = head.records + worker as u64 * head.record_stride;
+            let base = self.map(source, head.checkpoint, record.checked_add(head.record_stride))?;
+            let record = base.wrapping_add(record as usize);
+            self.armed = record.cast_const().cast();
+            self.journal_base = record.wrapping_add(RECORD_BYTES);
+            self.journal = if head.journal_bytes == 0 { 0 } else { head.checkpoint };
+        } else if head.journal_bytes != 0 {
             self.journal_base = self.map(source, journal, Some(head.journal_bytes))?;
             self.journal = journal;
         }
         Ok(())
+    }
+
+    /// This worker's record in the job's checkpoint.
+    pub(super) fn record(&self) -> *const u8 {
+        self.armed.cast()
+    }
+
+    /// The word that says that this worker's journal counts.
+    pub(super) fn armed<'a>(&'a self, control: &'a Control, worker: usize) -> &'a AtomicU64 {
+        if self.armed.is_null() {
+            return &control.worker(worker).current.armed;
+        }
+        // SAFETY: `attach` checked that the record lies in the checkpoint, which `self.segments`
+        // keeps mapped and which begins its records at pages; it is only ever used as an atomic.
+        unsafe { &*self.armed }
     }
 
     pub(super) fn map<S: SegmentSource>(

@@ -12,6 +12,7 @@ use crate::entry::{Call, Outcome};
 use crate::layout::{Current, Dispatch, JobLine, KEEP_GOING, PANIC, RETURNED, Tally};
 use crate::mutant::{self, Mutant};
 use crate::protocol::{self, Owner, State};
+use crate::sys::flush::Step;
 use crate::trace::{EventKind, Recorder};
 
 /// How an attempt at one chunk ended.
@@ -28,6 +29,8 @@ pub(super) struct Turn<'a> {
     pub(super) shutdown: &'a AtomicU64,
     pub(super) line: &'a JobLine,
     pub(super) current: &'a Current,
+    /// Where this worker says that its journal counts: in `current`, or in the job's checkpoint.
+    pub(super) armed: &'a AtomicU64,
     pub(super) tally: &'a Tally,
     pub(super) words: &'a [AtomicU64],
     pub(super) task: &'a Task,
@@ -88,34 +91,51 @@ impl Turn<'_> {
         }
         cursor.claimed(self.control, task.slot, epoch, chunk, self.tally);
         let journaled = task.journal != 0 && !mutant::on(Mutant::NoJournal);
+        let durable = task.is_durable();
         if journaled {
             if mutant::on(Mutant::ArmBeforeSave) {
-                self.current.armed.store(1, Ordering::Release);
+                self.armed.store(chunk + 1, Ordering::Release);
             }
             let began = self.trace.start();
             task.save(chunk);
             self.trace.end(EventKind::Journal, began, chunk);
             compiler_fence(Ordering::SeqCst);
-            self.current.armed.store(1, Ordering::Release);
+            if durable && let Err(text) = task.sync_journal(chunk) {
+                self.fail(chunk, RETURNED, &text);
+                return self.ended(cursor);
+            }
+            self.armed.store(chunk + 1, Ordering::Release);
             compiler_fence(Ordering::SeqCst);
+            if durable && let Err(text) = task.sync_armed(Step::Armed) {
+                self.fail(chunk, RETURNED, &text);
+                return self.ended(cursor);
+            }
         }
-        ctx.enter(task.desc.head.stream, chunk, task.desc.head.chunks);
+        let head = &task.desc.head;
+        ctx.enter(head.stream, head.first_chunk + chunk, head.total_chunks);
         if mutant::on(Mutant::DoneBeforeData) {
             protocol::publish(word, owner, epoch, State::Done);
         }
         let began = self.trace.start();
-        let outcome = run_kernel(task, chunk, ctx);
+        let mut outcome = run_kernel(task, chunk, ctx);
         compiler_fence(Ordering::SeqCst);
         self.trace.end_chunk(began, chunk, || cursor.owns(chunk));
+        if durable
+            && matches!(outcome, Outcome::Done)
+            && let Err(text) = task.sync_data(Step::Data, chunk)
+        {
+            outcome = Outcome::Returned(text);
+        }
         match outcome {
             Outcome::Done => {
                 if mutant::on(Mutant::DisarmBeforeDone) {
-                    self.current.armed.store(0, Ordering::Release);
+                    self.armed.store(0, Ordering::Release);
                 }
                 protocol::publish(word, owner, epoch, State::Done);
                 compiler_fence(Ordering::SeqCst);
-                if journaled && !mutant::on(Mutant::NeverDisarm) {
-                    self.current.armed.store(0, Ordering::Release);
+                let marked = !durable || self.mark_is_durable(chunk);
+                if journaled && marked && !mutant::on(Mutant::NeverDisarm) {
+                    self.armed.store(0, Ordering::Release);
                     // What the next chunk writes into `current` must not come before it.
                     compiler_fence(Ordering::SeqCst);
                 }
@@ -123,6 +143,11 @@ impl Turn<'_> {
             Outcome::Returned(text) => self.fail(chunk, RETURNED, &text),
             Outcome::Panicked(text) => self.fail(chunk, PANIC, &text),
         }
+        self.ended(cursor)
+    }
+
+    /// A chunk came to its end, well or badly.
+    fn ended(&self, cursor: &mut Cursor) -> Attempt {
         // One writer: plain stores serve.
         let finished = &self.current.finished;
         finished.store(finished.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -138,14 +163,30 @@ impl Turn<'_> {
         if task.journal != 0 {
             task.restore(chunk);
             compiler_fence(Ordering::SeqCst);
-            self.current.armed.store(0, Ordering::Release);
-            compiler_fence(Ordering::SeqCst);
+            // What is not on the disk must be put back from the journal after a loss of power.
+            if !task.is_durable() || task.sync_data(Step::Restored, chunk).is_ok() {
+                self.armed.store(0, Ordering::Release);
+                compiler_fence(Ordering::SeqCst);
+                if task.is_durable() {
+                    let _ = task.sync_armed(Step::Disarmed);
+                }
+            }
         }
         report(self.control, self.index, (task.slot, task.epoch), chunk, kind, text);
         if task.desc.head.flags & KEEP_GOING == 0 {
             self.line.stop.fetch_max(task.epoch, Ordering::SeqCst);
         }
         protocol::publish(&self.words[chunk as usize], self.owner, task.epoch, State::Failed);
+    }
+
+    /// Writes a mark to the disk. Where that fails the job ends, and the journal must not be used
+    /// again: nobody knows what a loss of power would leave.
+    fn mark_is_durable(&self, chunk: u64) -> bool {
+        let (task, place) = (self.task, (self.task.slot, self.task.epoch));
+        let Err(text) = task.sync_mark(chunk) else { return true };
+        report(self.control, self.index, place, chunk, RETURNED, &text);
+        self.line.stop.fetch_max(task.epoch, Ordering::SeqCst);
+        false
     }
 
     /// Nothing is free for this worker: the one that sees the job at its end says so.

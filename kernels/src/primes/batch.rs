@@ -1,7 +1,7 @@
 //! `is_prime` and `factor` over a slice: which path runs on which instruction set.
 
 use super::factor::Factors;
-use super::{factor_batch, interleaved};
+use super::{batch_lanes, factor_batch, interleaved};
 use crate::isa::Isa;
 
 /// See [`super::is_prime_slice`]; the slices are of one length.
@@ -12,7 +12,7 @@ pub(super) fn is_prime_slice(isa: Isa, n: &[u64], out: &mut [u8]) {
             // SAFETY: `isa` is only ever what this CPU was found to have.
             unsafe { super::batch_avx512::is_prime_slice(n, out) }
         }
-        // AVX2 and NEON have no 64-bit product; the scalar multiplier beats what they can do.
+        Isa::Avx2 | Isa::Neon => batch_lanes::is_prime_slice(isa, n, out),
         _ => interleaved::is_prime_slice(n, out),
     }
 }
@@ -25,6 +25,6 @@ pub(super) fn factor_slice(isa: Isa, n: &[u64], out: &mut [Factors]) {
             // SAFETY: `isa` is only ever what this CPU was found to have.
             unsafe { super::factor_avx512::factor_slice(n, out) }
         }
-        _ => factor_batch::factor_slice(n, out),
+        _ => factor_batch::factor_slice(isa, n, out),
     }
 }

@@ -155,7 +155,7 @@ pub(super) const TRIAL_DIVISORS: [Divisor; 53] = {
 pub(super) const PRIME_BELOW: u64 = 257 * 257;
 
 /// Below this the rho method is quicker than a curve.
-const CURVES_FROM: u64 = 1 << 30;
+const CURVES_FROM: u64 = 1 << 40;
 
 /// The prime factors of `n`, each proven prime. 0 and 1 have none.
 ///

@@ -10,10 +10,10 @@ use super::lucas;
 use super::montgomery::Montgomery;
 
 /// Numbers that go through the filters together.
-const BLOCK_LEN: usize = 1024;
+pub(super) const BLOCK_LEN: usize = 1024;
 
 /// Numbers in flight in the tests.
-const LANES: usize = 4;
+pub(super) const LANES: usize = 4;
 
 /// See [`super::is_prime_slice`]; the slices are of one length.
 pub(super) fn is_prime_slice(n: &[u64], out: &mut [u8]) {
@@ -33,7 +33,7 @@ pub(super) fn is_prime_slice(n: &[u64], out: &mut [u8]) {
 }
 
 /// Decides numbers below 67², and keeps the indices of the larger odd ones.
-fn keep_odd(n: &[u64], out: &mut [u8], kept: &mut [u32; BLOCK_LEN]) -> usize {
+pub(super) fn keep_odd(n: &[u64], out: &mut [u8], kept: &mut [u32; BLOCK_LEN]) -> usize {
     let mut len = 0;
     for (i, &n) in n.iter().enumerate() {
         if n < DECIDED_BELOW {
@@ -48,7 +48,12 @@ fn keep_odd(n: &[u64], out: &mut [u8], kept: &mut [u32; BLOCK_LEN]) -> usize {
 
 /// Drops the numbers that one of the divisors divides.
 #[inline]
-fn pack(n: &[u64], kept: &mut [u32; BLOCK_LEN], len: usize, divisors: &[Divisor]) -> usize {
+pub(super) fn pack(
+    n: &[u64],
+    kept: &mut [u32; BLOCK_LEN],
+    len: usize,
+    divisors: &[Divisor],
+) -> usize {
     let mut packed = 0;
     for k in 0..len {
         let i = kept[k];
@@ -85,7 +90,7 @@ fn test(
 
 /// The Euler test to base 2: 1/2 to the power (n-1)/2 is ±1. See `is_prime.rs` for the start.
 #[inline]
-fn base_2(n: &[u64; LANES]) -> [bool; LANES] {
+pub(super) fn base_2(n: &[u64; LANES]) -> [bool; LANES] {
     let all = n.iter().fold(0, |all, n| all | n);
     let steps = (63 - all.leading_zeros()).saturating_sub(6);
     let m = n.map(Montgomery::new);
@@ -117,7 +122,7 @@ fn base_2(n: &[u64; LANES]) -> [bool; LANES] {
 
 /// The almost extra strong Lucas test. See `lucas.rs`.
 #[inline]
-fn lucas_test(n: &[u64; LANES]) -> [bool; LANES] {
+pub(super) fn lucas_test(n: &[u64; LANES]) -> [bool; LANES] {
     let m = n.map(Montgomery::new);
     let parameter = n.map(lucas::parameter);
     let mut p = [0; LANES];

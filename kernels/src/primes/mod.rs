@@ -4,13 +4,14 @@
 //! [`is_prime`] and its batch forms are exact for every u64. Numbers below 67² are decided by
 //! trial division; the rest by a probable-prime test to base 2 and an almost extra strong Lucas
 //! test, a form of the test of Baillie, Pomerance, Selfridge and Wagstaff. That no composite
-//! below 2^64 passes both is a computation, made twice over:
-//! - J. Feitsma and W. Galway listed all 118,968,378 base-2 Fermat pseudoprimes below 2^64
-//!   (2009 to 2013); the list was replicated to 10^12 by D. Jacobsen, and its strong part agrees
-//!   with J. Nicely's and C. Greathouse's checks.
-//! - D. Jacobsen ran every number of the list through the standard, strong, extra strong and almost
-//!   extra strong Lucas tests: none passes any ("Pseudoprime statistics, tables, and data", 2013).
-//!   The paths here use the strong or the Euler form to base 2; both pass a subset of the list.
+//! below 2^64 passes both is a computation, by others and not repeated here:
+//! - J. Feitsma and W. Galway listed all 118,968,378 Fermat pseudoprimes to base 2 below 2^64 (2009
+//!   to 2013). D. Jacobsen found the same ones to 10^12 by testing every odd composite.
+//! - D. Jacobsen ("Pseudoprime statistics, tables, and data", 20 November 2013) states that none of
+//!   that list is a pseudoprime of the standard or strong Lucas test with Selfridge's parameters, nor
+//!   of the extra strong or almost extra strong one with Baillie's, which is the one here (P = 3, 4,
+//!   5, ... until (P² - 4 / n) = -1, Q = 1).
+//! - The paths here use the strong or the Euler form to base 2; what passes either is on the list.
 //!
 //! [`factor`] reports a factor only after this test, or when it is below the square of a bound
 //! that trial division has passed.
@@ -18,37 +19,41 @@
 //! For [`u128`] nothing of the kind is known: [`is_prime_u128`] is a probable-prime test and says so.
 //!
 //! # How it is dispatched
-//! Slices go by [`crate::isa::current`]: AVX-512 IFMA where it is there; everywhere else four
-//! numbers are interleaved in scalar registers (AVX2 and NEON have no 64-bit product, and lose to
-//! the scalar multiplier). All answers are exact, so they are the same on every instruction set.
+//! Slices go by [`crate::isa::current`]: AVX-512 IFMA where it is there. AVX2 takes numbers below
+//! 2^49 as floats, whose fused multiply-add gives a product and its remainder in seven operations, and
+//! larger ones as two halves of 32 bits. NEON does the first; for the rest, as everywhere else, four
+//! numbers are interleaved in scalar registers. All answers are exact, so they are the same on every
+//! instruction set.
 //!
 //! # What it costs
-//! ns a number on one core (AMD Zen 5, a noisy virtual machine, November 2026, Rust 1.95; bests of
-//! several runs of `cargo bench --bench primes`), with AVX-512, without, and the best crate in the
-//! same run:
+//! ns a number on one core, with the best crate in the same run. AVX-512 and its crates on a Zen 5
+//! (November 2026, Rust 1.95; bests of `cargo bench --bench primes`); AVX2, scalar and their crates on
+//! a Zen 3 that others used as well, by the time that the thread had:
 //!
-//! | | AVX-512 | scalar | crate |
-//! |---|---|---|---|
-//! | `is_prime_slice`, [1e14, 5e14) | 1.8 | 14.3 | machine-prime 33 |
-//! | `is_prime_slice`, any u64 | 4.2 | 16.4 | machine-prime 38 |
-//! | `is_prime_slice`, primes of 64 bits | 60 | 250 | machine-prime 535 |
-//! | `factor_slice`, [1e10, 1e12) | 116 | 1,030 | machine-factor 960 |
-//! | `factor_slice`, [1e17, 1e19) | 1,340 | 5,000 | machine-factor 9,500 |
-//! | `factor_slice`, products of two primes of 32 bits | 14,500 | 45,000 | machine-factor 313,000 |
+//! | | AVX-512 | crate | AVX2 | scalar | crate |
+//! |---|---|---|---|---|---|
+//! | `is_prime_slice`, [1e14, 5e14) | 1.8 | machine-prime 33 | 8 | 23 | machine-prime 46 |
+//! | `is_prime_slice`, any u64 | 4.2 | machine-prime 38 | 20 | 31 | machine-prime 54 |
+//! | `is_prime_slice`, primes of 64 bits | 60 | machine-prime 535 | 290 | 520 | machine-prime 725 |
+//! | `factor_slice`, [1e10, 1e12) | 116 | machine-factor 960 | 940 | 1,930 | machine-factor 1,920 |
+//! | `factor_slice`, [1e17, 1e19) | 1,340 | machine-factor 9,500 | 6,900 | 9,800 | machine-factor 15,000 |
+//! | `factor_slice`, products of two primes of 32 bits | 14,500 | machine-factor 313,000 | 80,000 | 74,000 | machine-factor 520,000 |
 //!
-//! [`count_primes`] to 10^10 takes 0.83 s (primesieve 0.95 s), 10^9 numbers from 10^15 on 0.46 s
-//! (primesieve 0.31 s); [`prime_pi`] of 10^10 takes 7 ms, of 10^14 1.1 s.
+//! On that Zen 3, [`count_primes`] to 10^10 takes 1.9 s (primesieve 1.7 to 2.1), 10^9 numbers from 10^15 on
+//! 0.87 s (primesieve 0.57 to 0.67); on the Zen 5, [`prime_pi`] of 10^10 takes 7 ms, of 10^14 1.1 s.
 //!
 //! # Where things are
-//! `is_prime` and `lucas` are the reference, one number at a time; `interleaved` and `batch_avx512`
-//! the batch forms; `ifma*` the arithmetic and tests on vectors. `factor`, `rho` and `ecm` are
-//! portable; `factor_avx512` leads to `hart_avx512` and `ecm_avx512`; both kinds of curve take their
-//! steps from `ecm_plan`. `segment` sieves for `sieve`. `wide*` is for [`u128`].
+//! `is_prime` and `lucas` are the reference, one number at a time; `interleaved`, `batch_lanes` and
+//! `batch_avx512` the batch forms; `lanes*` and `ifma*` the arithmetic and tests on vectors. `factor`,
+//! `rho` and `ecm` are portable, `rho_lanes` for AVX2 and NEON; `factor_avx512` leads to `hart_avx512`
+//! and `ecm_avx512`; both kinds of curve take their steps from `ecm_plan`. `segment` and
+//! `segment_large` sieve for `sieve`, `ranges` for the multiplicative functions. `wide*` is for [`u128`].
 
 mod arithmetic;
 mod batch;
 #[cfg(target_arch = "x86_64")]
 mod batch_avx512;
+mod batch_lanes;
 mod ecm;
 #[cfg(target_arch = "x86_64")]
 mod ecm_avx512;
@@ -69,13 +74,19 @@ mod ifma_lucas;
 mod ifma_parameters;
 mod interleaved;
 mod is_prime;
+mod lanes;
+mod lanes_floats;
+mod lanes_halves;
 mod lucas;
 mod montgomery;
 #[cfg(target_arch = "x86_64")]
 mod packed_avx512;
 mod prime_pi;
+mod ranges;
 mod rho;
+mod rho_lanes;
 mod segment;
+mod segment_large;
 mod sieve;
 mod wide;
 mod wide_ecm;
@@ -88,6 +99,7 @@ pub use arithmetic::{
 };
 pub use factor::{Factors, factor};
 pub use prime_pi::prime_pi;
+pub use ranges::{divisor_count_range, divisor_sum_range, moebius_range, totient_range};
 pub use sieve::{PrimesIn, count_primes, nth_prime, primes_in};
 pub use wide::{FactorU128Error, Progress, factor_u128, is_prime_u128};
 

@@ -2,17 +2,19 @@
 //! eight that 2, 3 and 5 leave.
 //!
 //! - Primes to 101 are struck by laying prepared patterns over the segment.
-//! - Each prime below a segment's length keeps eight positions, one for each class of cofactors
+//! - Each prime below four times a segment's length keeps eight positions, one for each class of cofactors
 //!   modulo 30. All of them advance by p bytes, so that eight strikes make one straight loop.
 //!   The smaller half goes block by block through the L1 cache, the larger over the whole segment.
-//! - Each larger prime has one entry, in the bucket of the segment that it strikes next.
+//! - Larger primes wait in buckets (`segment_large.rs`).
 //!
-//! Sources: the buckets are those of T. Oliveira e Silva (2001); primesieve, by K. Walisch, is the
-//! program to beat.
+//! primesieve, by K. Walisch, is the program to beat.
 
 use std::sync::OnceLock;
 
+use super::segment_large::Large;
 use super::sieve::base_primes;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::{self, Isa};
 
 /// What segments leave out: 2, 3, 5 and the primes of the patterns.
 pub(super) const SMALLEST: [u64; 26] = [
@@ -24,19 +26,20 @@ pub(super) const SMALLEST: [u64; 26] = [
 pub(super) const FIRST: u64 = 102;
 
 /// Bytes of a segment: it stays in the L2 cache.
-const SEGMENT_BYTES: usize = 1 << 18;
+pub(super) const SEGMENT_BYTES: usize = 1 << 18;
 
 /// Bytes of a block: it stays in an L1 cache of 32 KiB or more.
 const BLOCK_BYTES: usize = 1 << 15;
+
+/// Primes from here on have one entry each. Up to four segments eight positions are quicker, though
+/// only two of them strike in each.
+const LARGE_FROM: usize = 4 * SEGMENT_BYTES;
 
 /// Bytes over which all patterns are laid at once.
 const RUN_BYTES: usize = 512;
 
 /// The residues modulo 30 that the bits stand for.
-const RESIDUES: [u64; 8] = [1, 7, 11, 13, 17, 19, 23, 29];
-
-/// From each residue to the next.
-const GAPS: [u64; 8] = [6, 4, 2, 4, 2, 4, 6, 2];
+pub(super) const RESIDUES: [u64; 8] = [1, 7, 11, 13, 17, 19, 23, 29];
 
 /// The primes of each pattern; its length is their product.
 const PATTERNS: [&[usize]; 11] = [
@@ -54,7 +57,7 @@ const PATTERNS: [&[usize]; 11] = [
 ];
 
 /// The bit of each residue modulo 30.
-const BIT: [u8; 30] = {
+pub(super) const BIT: [u8; 30] = {
     let mut bit = [0; 30];
     let mut k = 0;
     while k < 8 {
@@ -64,42 +67,22 @@ const BIT: [u8; 30] = {
     bit
 };
 
-/// A prime below the length of a segment: the byte of its next strike in each class of cofactors.
+/// A prime below [`LARGE_FROM`]: the byte of its next strike in each class of cofactors.
 #[derive(Debug, Clone, Copy)]
 struct Medium {
     p: u32,
     at: [u32; 8],
 }
 
-/// A large prime's next strike: p / 30 above bit 32, byte in the segment above bit 8, state.
-type Entry = u64;
-
-/// What a state, the residue class of p and that of the cofactor, does.
-#[derive(Debug, Clone, Copy)]
-struct Strike {
-    /// The bit to keep out.
-    keep: u8,
-    /// The gap to the next cofactor, and the bytes to add for the residue of p.
-    gap: u8,
-    extra: u8,
-    next: u8,
-}
-
-const STRIKES: [Strike; 64] = {
-    let mut strikes = [Strike { keep: 0, gap: 0, extra: 0, next: 0 }; 64];
-    let mut state = 0;
-    while state < 64 {
-        let (r, k) = (RESIDUES[state / 8], state % 8);
-        let m = RESIDUES[k];
-        strikes[state] = Strike {
-            keep: !BIT[(r * m % 30) as usize],
-            gap: GAPS[k] as u8,
-            extra: (r * (m + GAPS[k]) / 30 - r * m / 30) as u8,
-            next: (state / 8 * 8 + (k + 1) % 8) as u8,
-        };
-        state += 1;
+/// For each residue class of p and of the cofactor, the bits that a strike keeps.
+const KEEP: [[u8; 8]; 8] = {
+    let mut keep = [[0; 8]; 8];
+    let mut i = 0;
+    while i < 64 {
+        keep[i / 8][i % 8] = !BIT[(RESIDUES[i / 8] * RESIDUES[i % 8] % 30) as usize];
+        i += 1;
     }
-    strikes
+    keep
 };
 
 /// The segments of a range, one after the other.
@@ -116,12 +99,10 @@ pub(super) struct Segments {
     primes: Vec<u32>,
     /// The first of `primes` not yet at work.
     waiting: usize,
-    /// Primes below a block's length, by residue; then those below a segment's.
+    /// Primes below a block's length, by residue; then those below [`LARGE_FROM`].
     small: [Vec<Medium>; 8],
     medium: [Vec<Medium>; 8],
-    buckets: Vec<Vec<Entry>>,
-    /// The bucket of the current segment.
-    current: usize,
+    large: Large,
 }
 
 impl Segments {
@@ -131,8 +112,6 @@ impl Segments {
     /// Segments over `[low, high)`, low from [`FIRST`] on, sieved by the primes to `limit`.
     pub(super) fn new(low: u64, high: u64, limit: u64) -> Segments {
         let primes = if limit < FIRST { Vec::new() } else { base(limit) };
-        let farthest = primes.last().map_or(0, |&p| u64::from(p / 30 + 1) * 6 + 6);
-        let buckets = (farthest as usize / SEGMENT_BYTES + 2).next_power_of_two();
         Segments {
             low,
             high,
@@ -145,8 +124,7 @@ impl Segments {
             waiting: 0,
             small: Default::default(),
             medium: Default::default(),
-            buckets: vec![Vec::new(); buckets],
-            current: 0,
+            large: Large::new(),
         }
     }
 
@@ -157,7 +135,7 @@ impl Segments {
                 return false;
             };
             self.base = base;
-            self.current = (self.current + 1) & (self.buckets.len() - 1);
+            self.large.advance();
         }
         self.started = true;
         if self.base >= self.high {
@@ -174,7 +152,9 @@ impl Segments {
             first += BLOCK_BYTES as u64;
         }
         strike_all(&mut self.sieve[..used], &mut self.medium);
-        self.strike_large();
+        if let Some(sieve) = self.sieve.first_chunk_mut() {
+            self.large.strike(sieve);
+        }
         self.cut_ends();
         true
     }
@@ -209,48 +189,19 @@ impl Segments {
             }
             self.waiting += 1;
             let least = self.base.div_ceil(wide).max(wide);
-            // Cofactors go round: below, all differences are taken modulo 2^64 and are small.
-            let byte = |m: u64| wide.wrapping_mul(m).wrapping_sub(self.base) / 30;
             let class = RESIDUES.iter().position(|&r| r == wide % 30).unwrap_or(0);
-            if (p as usize) < SEGMENT_BYTES {
-                let at = RESIDUES.map(|r| {
-                    let m = least + (r + 30 - least % 30) % 30;
-                    byte(m) as u32
-                });
-                let small = (p as usize) < BLOCK_BYTES;
-                let group = if small { &mut self.small } else { &mut self.medium };
-                group[class].push(Medium { p, at });
-            } else {
-                let mut m = least;
-                while BIT[(m % 30) as usize] == 0 {
-                    m += 1;
-                }
-                let k = BIT[(m % 30) as usize].trailing_zeros() as u64;
-                let state = class as u64 * 8 + k;
-                push(&mut self.buckets, self.current, byte(m) as usize, wide / 30, state);
+            if p as usize >= LARGE_FROM {
+                self.large.insert(self.base, wide, class, least);
+                continue;
             }
-        }
-    }
-
-    /// Empties the bucket of this segment.
-    #[inline(never)]
-    fn strike_large(&mut self) {
-        let mut entries = std::mem::take(&mut self.buckets[self.current]);
-        for &entry in &entries {
-            let strike = STRIKES[(entry & 63) as usize];
-            let at = (entry >> 8) as usize % SEGMENT_BYTES;
-            let q = entry >> 32;
-            self.sieve[at] &= strike.keep;
-            let next = at + q as usize * usize::from(strike.gap) + usize::from(strike.extra);
-            push(&mut self.buckets, self.current, next, q, u64::from(strike.next));
-        }
-        entries.clear();
-        // What it struck twice in this segment is impossible: p is at least a segment long, and
-        // two cofactors of a prime are at least 2 apart, but 2p/30 bytes can be less.
-        let again = std::mem::replace(&mut self.buckets[self.current], entries);
-        if !again.is_empty() {
-            self.buckets[self.current].extend(again);
-            self.strike_large();
+            // Cofactors go round: all differences are taken modulo 2^64 and are small.
+            let at = RESIDUES.map(|r| {
+                let m = least + (r + 30 - least % 30) % 30;
+                (wide.wrapping_mul(m).wrapping_sub(self.base) / 30) as u32
+            });
+            let small = (p as usize) < BLOCK_BYTES;
+            let group = if small { &mut self.small } else { &mut self.medium };
+            group[class].push(Medium { p, at });
         }
     }
 
@@ -277,16 +228,25 @@ impl Segments {
     }
 }
 
-/// Puts an entry that strikes `byte` bytes from the start of the current segment in its bucket.
-#[inline(always)]
-fn push(buckets: &mut [Vec<Entry>], current: usize, byte: usize, q: u64, state: u64) {
-    let bucket = (current + byte / SEGMENT_BYTES) & (buckets.len() - 1);
-    let at = (byte % SEGMENT_BYTES) as u64;
-    buckets[bucket].push(q << 32 | at << 8 | state);
-}
-
 /// Writes the patterns of the small primes over a block whose first byte is the `first` of all.
 fn lay_patterns(block: &mut [u8], first: u64, patterns: &[Vec<u8>]) {
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa::current(), Isa::Avx2 | Isa::Avx512) {
+        // SAFETY: both instruction sets have AVX2, and the CPU has what is current.
+        return unsafe { lay_patterns_avx2(block, first, patterns) };
+    }
+    lay_patterns_anywhere(block, first, patterns);
+}
+
+/// Twice as many bytes at a time as the baseline of x86-64 has.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn lay_patterns_avx2(block: &mut [u8], first: u64, patterns: &[Vec<u8>]) {
+    lay_patterns_anywhere(block, first, patterns);
+}
+
+#[inline(always)]
+fn lay_patterns_anywhere(block: &mut [u8], first: u64, patterns: &[Vec<u8>]) {
     let mut at = [0; PATTERNS.len()];
     for (at, pattern) in at.iter_mut().zip(patterns) {
         *at = (first % (pattern.len() - RUN_BYTES) as u64) as usize;
@@ -336,7 +296,7 @@ fn strike<const CLASS: usize>(sieve: &mut [u8], primes: &mut [Medium]) {
             for k in 0..8 {
                 // SAFETY: at[k] is at most `farthest`, and that plus `moved` is below the length.
                 let byte = unsafe { sieve.get_unchecked_mut(at[k] + moved) };
-                *byte &= STRIKES[CLASS * 8 + k].keep;
+                *byte &= KEEP[CLASS][k];
             }
             moved += p;
         }
@@ -345,7 +305,7 @@ fn strike<const CLASS: usize>(sieve: &mut [u8], primes: &mut [Medium]) {
         // there is none, byte 0 keeps all its bits.
         for k in 0..8 {
             let inside = ((at[k] as i64 - len as i64) >> 63) as u64;
-            let keep = STRIKES[CLASS * 8 + k].keep | !(inside as u8);
+            let keep = KEEP[CLASS][k] | !(inside as u8);
             // SAFETY: it is at[k] where that is below the length, and 0, which is below it too, where
             // at[k] is not.
             let byte = unsafe { sieve.get_unchecked_mut(at[k] & inside as usize) };

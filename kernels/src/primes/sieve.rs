@@ -12,7 +12,7 @@ use super::prime_pi::prime_pi;
 use super::segment::{FIRST, SMALLEST, Segments};
 
 /// The most that is sieved by: 15 million primes, 120 MB of entries.
-const MOST_BASE: u64 = 1 << 28;
+pub(super) const MOST_BASE: u64 = 1 << 28;
 
 /// The least: below it primes cost nothing worth saving.
 const LEAST_BASE: u64 = 1 << 16;

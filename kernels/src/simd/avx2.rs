@@ -132,6 +132,17 @@ impl Simd for Avx2 {
         self.float(self.xor_u(above, self.splat_u(u64::MAX)))
     }
     #[inline(always)]
+    fn lt_u(self, a: Self::U, b: Self::U) -> Self::M {
+        let top = self.splat_u(SIGN);
+        let [a, b] = [self.xor_u(a, top), self.xor_u(b, top)];
+        self.float(halves!(_mm256_cmpgt_epi64; b, a))
+    }
+    #[inline(always)]
+    fn top_bit(self, a: Self::U) -> Self::M {
+        // `select` and `mask_bits` look at nothing else.
+        self.float(a)
+    }
+    #[inline(always)]
     fn eq_u(self, a: Self::U, b: Self::U) -> Self::M {
         self.float(halves!(_mm256_cmpeq_epi64; a, b))
     }
@@ -199,6 +210,11 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn mul32(self, a: Self::U, b: Self::U) -> Self::U {
         halves!(_mm256_mul_epu32; a, b)
+    }
+    #[inline(always)]
+    fn mul32_low(self, a: Self::U, b: Self::U) -> Self::U {
+        // `_mm256_mul_epu32` here, with its high half unused, is compiled to a product of 64 bits.
+        halves!(_mm256_mullo_epi32; a, b)
     }
 
     #[inline(always)]

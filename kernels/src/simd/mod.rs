@@ -84,6 +84,35 @@ pub(crate) trait Simd: Copy {
 
     // What follows is made of the above.
 
+    /// a < b as unsigned integers.
+    #[inline(always)]
+    fn lt_u(self, a: Self::U, b: Self::U) -> Self::M {
+        let below = self.select(
+            self.le_u(b, a),
+            self.float(self.splat_u(0)),
+            self.float(self.splat_u(u64::MAX)),
+        );
+        self.top_bit(self.bits(below))
+    }
+
+    /// Where the top bit is set.
+    #[inline(always)]
+    fn top_bit(self, a: Self::U) -> Self::M {
+        self.le_u(self.splat_u(SIGN), a)
+    }
+
+    /// A product of which only the low 32 bits count; the high half of the lane may hold anything.
+    #[inline(always)]
+    fn mul32_low(self, a: Self::U, b: Self::U) -> Self::U {
+        self.mul32(a, b)
+    }
+
+    /// `yes` where the mask is set, else `no`.
+    #[inline(always)]
+    fn select_u(self, m: Self::M, yes: Self::U, no: Self::U) -> Self::U {
+        self.bits(self.select(m, self.float(yes), self.float(no)))
+    }
+
     #[inline(always)]
     fn all(self, m: Self::M) -> bool {
         self.mask_bits(m) == 0xff

@@ -5,17 +5,20 @@
 use std::fs::{self, File};
 use std::io::Write;
 
+use pinpool::Pages;
+
 use super::Point;
-use crate::cli::args::SweepArgs;
+use super::SweepArgs;
 use crate::cli::failure::Failure;
 use crate::cli::plan::Plan;
 
-const COLUMNS: &str = "workers,bind,chunk,default_chunk,repeat,seconds,elements,slots_sha256";
+const COLUMNS: &str = "workers,bind,pages,chunk,default_chunk,repeat,seconds,elements,slots_sha256";
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Measurement {
     pub(super) workers: usize,
     pub(super) bind: String,
+    pub(super) pages: Pages,
     pub(super) chunk: usize,
     pub(super) default_chunk: bool,
     pub(super) repeat: usize,
@@ -27,15 +30,18 @@ pub(super) struct Measurement {
 impl Measurement {
     pub(super) fn is_of(&self, point: &Point) -> bool {
         let chunk = if self.default_chunk { None } else { Some(self.chunk) };
-        self.workers == point.workers && self.bind == point.bind && chunk == point.chunk
+        self.workers == point.workers
+            && self.bind == point.bind
+            && self.pages == point.pages
+            && chunk == point.chunk
     }
 
     fn line(&self) -> String {
-        let Measurement { workers, bind, chunk, default_chunk, repeat, .. } = self;
+        let Measurement { workers, bind, pages, chunk, default_chunk, repeat, .. } = self;
         let Measurement { seconds, elements, slots_hash, .. } = self;
         // No policy's name holds a quote.
         format!(
-            "{workers},\"{bind}\",{chunk},{default_chunk},{repeat},{seconds:e},{elements},{slots_hash}"
+            "{workers},\"{bind}\",{pages},{chunk},{default_chunk},{repeat},{seconds:e},{elements},{slots_hash}"
         )
     }
 
@@ -46,6 +52,7 @@ impl Measurement {
         let measurement = Measurement {
             workers: workers.parse().ok()?,
             bind: bind.to_owned(),
+            pages: fields.next()?.parse().ok()?,
             chunk: fields.next()?.parse().ok()?,
             default_chunk: fields.next()?.parse().ok()?,
             repeat: fields.next()?.parse().ok()?,
@@ -69,9 +76,18 @@ impl Record {
         let mut record = Record { measurements: Vec::new(), file: None };
         let Some(path) = &args.csv else { return Ok(record) };
         let failed = |source| Failure::System { action: "write the measurements", source };
-        // All that the results depend on, but for what is swept.
-        let job =
-            format!("# {:?} {:?} seed {} {}", plan.kernel.name(), plan.source, plan.seed, plan.isa);
+        // All that results and times depend on, but for what is swept.
+        let nodes = if args.nodes.prefault { " prefault" } else { "" };
+        let job = format!(
+            "# {:?} {:?} seed {} {} numa {}{nodes}",
+            plan.kernel.name(),
+            plan.source,
+            plan.seed,
+            plan.isa,
+            args.nodes.numa
+        );
+        let places = args.place_words();
+        let job = if places.is_empty() { job } else { format!("{job} {places:?}") };
         let head = format!("{job}\n{COLUMNS}\n");
         let known =
             if args.resume { fs::read_to_string(path).unwrap_or_default() } else { String::new() };

@@ -18,17 +18,23 @@ pub(super) struct Summary {
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
-    workers: usize,
-    bind: String,
-    chunk: usize,
-    repeats: usize,
-    median_seconds: f64,
-    low_seconds: f64,
-    high_seconds: f64,
+pub(super) struct Row {
+    /// The index of what was swept.
+    #[serde(skip)]
+    pub(super) point: usize,
+    #[serde(skip)]
+    pub(super) elements: usize,
+    pub(super) workers: usize,
+    pub(super) bind: String,
+    pub(super) pages: String,
+    pub(super) chunk: usize,
+    pub(super) repeats: usize,
+    pub(super) median_seconds: f64,
+    pub(super) low_seconds: f64,
+    pub(super) high_seconds: f64,
     /// The probability with which low and high enclose the true median.
-    confidence: f64,
-    outliers: usize,
+    pub(super) confidence: f64,
+    pub(super) outliers: usize,
     ns_per_element: f64,
     /// Whether it cannot be told from the fastest: their intervals overlap.
     as_fast_as_the_best: bool,
@@ -37,12 +43,22 @@ struct Row {
 
 impl Summary {
     pub(super) fn of(points: &[Point], measurements: &[Measurement], left: usize) -> Summary {
+        let rows = points.iter().enumerate();
         let mut rows: Vec<Row> =
-            points.iter().filter_map(|point| Row::of(point, measurements)).collect();
+            rows.filter_map(|(at, point)| Row::of(at, point, measurements)).collect();
         rows.sort_by(|a, b| a.median_seconds.total_cmp(&b.median_seconds));
         let best = rows.first().map_or(0.0, |row| row.high_seconds);
         rows.iter_mut().for_each(|row| row.as_fast_as_the_best = row.low_seconds <= best);
         Summary { points: rows, not_measured: left }
+    }
+
+    /// The fastest first.
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.points
+    }
+
+    pub(super) fn not_measured(&self) -> usize {
+        self.not_measured
     }
 
     pub(super) fn json(&self) -> String {
@@ -54,6 +70,7 @@ impl Summary {
         table.load_style(presets::NOTHING);
         table.set_header([
             "BIND",
+            "PAGES",
             "WORKERS",
             "CHUNK",
             "MEDIAN s",
@@ -68,6 +85,7 @@ impl Summary {
         for row in &self.points {
             table.add_row([
                 row.bind.clone(),
+                row.pages.clone(),
                 row.workers.to_string(),
                 row.chunk.to_string(),
                 format!("{:.6}", row.median_seconds),
@@ -80,7 +98,7 @@ impl Summary {
                 if row.as_fast_as_the_best { "best, or below the noise" } else { "" }.to_owned(),
             ]);
         }
-        for column in table.column_iter_mut().skip(1).take(9) {
+        for column in table.column_iter_mut().skip(2).take(9) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         table.trim_fmt()
@@ -88,13 +106,16 @@ impl Summary {
 }
 
 impl Row {
-    fn of(point: &Point, measurements: &[Measurement]) -> Option<Row> {
+    fn of(at: usize, point: &Point, measurements: &[Measurement]) -> Option<Row> {
         let own: Vec<&Measurement> = measurements.iter().filter(|m| m.is_of(point)).collect();
         let seconds: Vec<f64> = own.iter().map(|m| m.seconds).collect();
         let found = statistics(&seconds)?;
         Some(Row {
+            point: at,
+            elements: own.first()?.elements,
             workers: point.workers,
             bind: point.bind.clone(),
+            pages: point.pages.to_string(),
             chunk: own.first()?.chunk,
             repeats: seconds.len(),
             median_seconds: found.median,

@@ -1,0 +1,312 @@
+//! The report of a sweep: one HTML file that carries its data, its style and its plots.
+//!
+//! Here is what the page says, as plain data, and the frame around it. The plots are drawn in the
+//! browser by `page/*.js` with uPlot (`vendor/uplot`), from the JSON that the page carries; the page
+//! forbids itself, by a policy in its head, to load or to run anything else. Nothing is measured
+//! here: `sweep/` does that and fills in a [`Page`].
+
+#![forbid(unsafe_code)]
+
+mod advice;
+mod fit;
+mod series;
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::failure::Failure;
+use super::roof::Roof;
+
+pub(super) use series::Scaling;
+
+const UPLOT: &str = include_str!("page/vendor/uplot/uPlot.iife.min.js");
+const UPLOT_STYLE: &str = include_str!("page/vendor/uplot/uPlot.min.css");
+const UPLOT_LICENSE: &str = include_str!("page/vendor/uplot/LICENSE");
+/// In the order in which they build on each other.
+const SCRIPT: &str = concat!(
+    include_str!("page/tools.js"),
+    include_str!("page/lines.js"),
+    include_str!("page/pictures.js"),
+    include_str!("page/page.js")
+);
+const STYLE: &str = include_str!("page/page.css");
+
+/// All that a report says.
+#[derive(Debug, Serialize)]
+pub(super) struct Page {
+    pub(super) kernel: &'static str,
+    pub(super) elements: usize,
+    /// The command that made the report.
+    pub(super) swept: String,
+    /// Where nothing was timed but the chunks: the machine, and what was taken for granted.
+    pub(super) simulated: Option<Simulated>,
+    /// The machine in characters.
+    pub(super) machine: String,
+    pub(super) points: Vec<Point>,
+    pub(super) traffic: Option<Traffic>,
+    pub(super) roofs: Vec<Roof>,
+    pub(super) timelines: Vec<Timeline>,
+    /// Measurements that the time did not suffice for.
+    pub(super) not_measured: usize,
+}
+
+/// What a simulation stands on.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Simulated {
+    pub(super) topology: String,
+    pub(super) assumptions: Vec<String>,
+    /// By policy and chunk length, where contention begins.
+    pub(super) contention: Vec<String>,
+}
+
+/// One setting, timed.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Point {
+    pub(super) bind: String,
+    /// The kind of pages, where several are swept.
+    pub(super) pages: Option<String>,
+    pub(super) workers: usize,
+    pub(super) chunk: usize,
+    /// More workers than places: such a point is in no fit.
+    pub(super) oversubscribed: bool,
+    pub(super) seconds: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+    /// The probability that low and high enclose the true median; of a simulation 1.
+    pub(super) confidence: f64,
+    pub(super) runs: usize,
+    pub(super) outliers: usize,
+    /// The command that runs the kernel so.
+    pub(super) command: String,
+    /// Of a simulation: the parts of the working time lost to shared cores and to the memory roof.
+    pub(super) lost: Option<[f64; 2]>,
+}
+
+/// Bytes that a kernel moves for one element, by its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Traffic {
+    pub(super) read_bytes: u64,
+    pub(super) written_bytes: u64,
+    /// Whether the array is larger than the caches, so that its bytes come from memory.
+    pub(super) beyond_caches: bool,
+}
+
+/// What the workers did in one run.
+#[derive(Debug, Serialize)]
+pub(super) struct Timeline {
+    pub(super) label: String,
+    pub(super) seconds: f64,
+    pub(super) lines: Vec<Line>,
+    /// Events for which there was no room.
+    pub(super) dropped: u64,
+}
+
+/// What one worker did.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    pub(super) worker: usize,
+    /// The PUs that it was bound to; none where it was not.
+    pub(super) asked: Vec<usize>,
+    /// The PU on which the kernel ran it.
+    pub(super) pu: usize,
+    pub(super) chunks: usize,
+    pub(super) stolen: usize,
+    /// Seconds by kind: chunk, stolen chunk, steal, journal, wait.
+    pub(super) sums: [f64; 5],
+    /// Kind, start and end in microseconds from the call.
+    pub(super) spans: Vec<(usize, f64, f64)>,
+    /// Whether spans stand for the kind that fills most of a short time, and not for events.
+    pub(super) binned: bool,
+}
+
+/// What the page has beside the page's data: derived, so that it is said in one place.
+#[derive(Serialize)]
+struct Derived<'a> {
+    #[serde(flatten)]
+    page: &'a Page,
+    scaling: Vec<Scaling>,
+    /// The indices of the points that cannot be told from the fastest.
+    as_fast_as_the_best: Vec<usize>,
+}
+
+impl Page {
+    /// Writes the page.
+    pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
+        let failed = |source| Failure::System { action: "write the report", source };
+        fs::write(path, self.html()).map_err(failed)
+    }
+
+    fn html(&self) -> String {
+        let scaling = Scaling::of(&self.points);
+        let advice = advice::advice(self, &scaling);
+        let best = self.best();
+        let command = best.map_or("", |best| self.points[best].command.as_str());
+        let derived = Derived {
+            page: self,
+            as_fast_as_the_best: best.map_or_else(Vec::new, |best| self.as_fast_as(best)),
+            scaling,
+        };
+        let data = serde_json::to_string(&derived).expect("a page is plain data");
+        let script = format!("\"use strict\";\n{UPLOT}\n{SCRIPT}");
+        let policy = format!(
+            "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+            base64(&Sha256::digest(script.as_bytes()))
+        );
+        let kernel = escaped(self.kernel);
+        let (mark, banner) = match &self.simulated {
+            None => ("", String::new()),
+            Some(simulated) => (
+                "simulated ",
+                format!(
+                    "<p class=\"banner\"><strong>Simulated</strong> for <code>{}</code>: nothing but the chunks was timed, and none of it on that machine.</p>",
+                    escaped(&simulated.topology)
+                ),
+            ),
+        };
+        let sentences: String =
+            advice.iter().map(|text| format!("<li>{}</li>\n", escaped(text))).collect();
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <title>pinpool: {mark}sweep of {kernel}</title>\n\
+             <style>{UPLOT_STYLE}\n{STYLE}</style>\n</head>\n<body>\n\
+             <header><h1>{kernel}: {mark}sweep</h1><button id=\"theme\" type=\"button\">Theme</button></header>\n\
+             <main>\n{banner}\n<section id=\"advice\"><h2>What to do</h2>\n<ul>\n{sentences}</ul>\n\
+             <p>The best setting as a command:</p>\n<pre><code id=\"command\">{}</code></pre>\n</section>\n\
+             <noscript><p class=\"banner\">The plots and their tables need the page's own script to run.</p></noscript>\n\
+             <div id=\"plots\"></div>\n</main>\n\
+             <footer><p>Made by <code>{}</code> of pinpool {}. Plots by uPlot 1.6.32:</p><details><summary>its licence</summary><pre>{}</pre></details></footer>\n\
+             <script type=\"application/json\" id=\"data\">{}</script>\n\
+             <script>{script}</script>\n</body>\n</html>\n",
+            escaped(command),
+            escaped(&self.swept),
+            env!("CARGO_PKG_VERSION"),
+            escaped(UPLOT_LICENSE),
+            embedded(&data),
+        )
+    }
+
+    /// The index of the fastest point.
+    fn best(&self) -> Option<usize> {
+        let by_time =
+            |a: &usize, b: &usize| self.points[*a].seconds.total_cmp(&self.points[*b].seconds);
+        (0..self.points.len()).min_by(by_time)
+    }
+
+    /// The points whose intervals overlap with this one's, itself included.
+    fn as_fast_as(&self, best: usize) -> Vec<usize> {
+        let high = self.points[best].high;
+        (0..self.points.len()).filter(|&at| self.points[at].low <= high).collect()
+    }
+}
+
+/// Text between tags or in an attribute with double quotes.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '&' => out += "&amp;",
+            '"' => out += "&quot;",
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// JSON that no HTML parser takes for the end of a script or the begin of a comment.
+fn embedded(json: &str) -> String {
+    // In JSON these characters stand in strings only, where an escape means the same.
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            if digit <= three.len() {
+                text.push(char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]));
+            } else {
+                text.push('=');
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A point of this time, sure to a percent.
+    pub(super) fn point(workers: usize, chunk: usize, seconds: f64) -> Point {
+        Point {
+            bind: "close".to_owned(),
+            pages: None,
+            workers,
+            chunk,
+            oversubscribed: false,
+            seconds,
+            low: seconds * 0.99,
+            high: seconds * 1.01,
+            confidence: 0.98,
+            runs: 7,
+            outliers: 0,
+            command: format!("pinpool run k --workers {workers} --chunk {chunk}"),
+            lost: None,
+        }
+    }
+
+    pub(super) fn page(points: Vec<Point>) -> Page {
+        Page {
+            kernel: "trig-power",
+            elements: 1000,
+            swept: "pinpool sweep 'a </script><b>'".to_owned(),
+            simulated: None,
+            machine: String::new(),
+            points,
+            traffic: None,
+            roofs: Vec::new(),
+            timelines: Vec::new(),
+            not_measured: 0,
+        }
+    }
+
+    #[test]
+    fn what_users_wrote_cannot_end_the_script_or_begin_a_tag() {
+        let html = page(vec![point(1, 10, 1.0)]).html();
+        assert_eq!(html.matches("</script>").count(), 2, "one for the data, one for the script");
+        assert!(!html.contains("<b>"), "{html}");
+        assert!(html.contains("a &lt;/script&gt;"));
+        let (_, rest) = html.split_once("id=\"data\">").unwrap();
+        let (json, _) = rest.split_once("</script>").unwrap();
+        let data: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!(data["swept"], "pinpool sweep 'a </script><b>'");
+    }
+
+    #[test]
+    fn the_vendored_script_cannot_end_its_own_element() {
+        for text in [UPLOT, SCRIPT] {
+            assert!(!text.contains("</script") && !text.contains("<!--"));
+        }
+        assert!(!UPLOT_STYLE.contains("</style") && !STYLE.contains("</style"));
+    }
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v")] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(b"foobar"), "Zm9vYmFy");
+        assert_eq!(base64(&[0xff, 0xef]), "/+8=");
+    }
+}

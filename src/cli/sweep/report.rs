@@ -1,0 +1,362 @@
+//! From the measurements of a sweep to the page of `--report`: what it needs beside them is
+//! measured here, after them: timelines of the settings that say most, and the memory roof.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use pinpool::placement;
+use pinpool::topology::Topology;
+use pinpool::{Backend, EventKind, Numa, Pages};
+
+use super::table::Summary;
+use super::{Point, SweepArgs};
+use crate::cli::args::{JobArgs, KernelName};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::kernels::{Form, Job, WithJob, with_job};
+use crate::cli::page::{self, Line, Page, Timeline, Traffic};
+use crate::cli::plan::Plan;
+use crate::cli::progress::Progress;
+use crate::cli::roof::{Roof, last_level_bytes};
+use crate::cli::session::{Session, Setup};
+
+/// A line with more events than this is drawn in so many short times instead.
+const BINS: usize = 1200;
+/// The kinds of a line's events, in the order of the page.
+const KINDS: [EventKind; 5] = [
+    EventKind::Chunk,
+    EventKind::StolenChunk,
+    EventKind::Steal,
+    EventKind::Journal,
+    EventKind::Wait,
+];
+const WAIT: usize = 4;
+
+/// Writes the page of a sweep.
+pub(super) fn write(
+    path: &Path,
+    args: &SweepArgs,
+    topology: &Topology,
+    swept: (&[Point], &[Plan]),
+    summary: &Summary,
+) -> Result<(), Failure> {
+    let (points, plans) = swept;
+    let rows = summary.rows();
+    let mut page = Page {
+        kernel: plans[0].kernel.name(),
+        elements: rows.first().map_or(0, |row| row.elements),
+        swept: command_line(),
+        simulated: None,
+        machine: String::new(),
+        points: Vec::new(),
+        traffic: None,
+        roofs: Vec::new(),
+        timelines: Vec::new(),
+        not_measured: summary.not_measured(),
+    };
+    for row in rows {
+        let plan = placement::plan(topology, &points[row.point].placement)?;
+        if page.machine.is_empty() {
+            page.machine = topology.draw(Some(&plan));
+        }
+        page.points.push(page::Point {
+            bind: row.bind.clone(),
+            pages: (args.pages.len() > 1).then(|| row.pages.clone()),
+            workers: row.workers,
+            chunk: row.chunk,
+            oversubscribed: plan.oversubscribed,
+            seconds: row.median_seconds,
+            low: row.low_seconds,
+            high: row.high_seconds,
+            confidence: row.confidence,
+            runs: row.repeats,
+            outliers: row.outliers,
+            command: run_command(args, row.workers, &row.bind, row.chunk, &row.pages),
+            lost: None,
+        });
+    }
+    // The best, and the most workers, where contention shows.
+    let most = rows.iter().map(|row| row.workers).max();
+    let widest = rows.iter().find(|row| Some(row.workers) == most);
+    let mut drawn: Vec<usize> = rows.first().into_iter().chain(widest).map(|r| r.point).collect();
+    drawn.dedup();
+    for at in drawn {
+        let mut traffic = None;
+        let elements = page.elements;
+        let look =
+            Look { point: &points[at], timelines: &mut page.timelines, traffic: &mut traffic };
+        with_job(&plans[at], look)?;
+        page.traffic = traffic.map(|(read_bytes, written_bytes)| Traffic {
+            read_bytes,
+            written_bytes,
+            beyond_caches: elements as u64 * 8 > last_level_bytes(topology),
+        });
+    }
+    if page.traffic.is_some() {
+        page.roofs = roofs(topology, points)?;
+    }
+    page.write(path)
+}
+
+/// The roof of each number of workers and policy. A machine that has no room for the arrays has
+/// none: what was measured at length is not lost for that.
+fn roofs(topology: &Topology, points: &[Point]) -> Result<Vec<Roof>, Failure> {
+    let mut roofs: Vec<Roof> = Vec::new();
+    for point in points {
+        if roofs.iter().any(|roof| roof.workers == point.workers && roof.bind == point.bind) {
+            continue;
+        }
+        match Roof::measure(topology, &point.placement) {
+            Ok(roof) => roofs.push(roof),
+            Err(Failure::Pool(error)) => {
+                say!("pinpool: the report has no memory roof: {error}");
+                return Ok(Vec::new());
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(roofs)
+}
+
+/// One run of a setting, looked at.
+struct Look<'a> {
+    point: &'a Point,
+    timelines: &'a mut Vec<Timeline>,
+    traffic: &'a mut Option<(u64, u64)>,
+}
+
+impl WithJob for Look<'_> {
+    fn with<J: Job>(self, job: J, plan: &Plan) -> Result<Exit, Failure> {
+        let quiet = Progress::new(true);
+        let Look { point, timelines, traffic } = self;
+        *traffic = job.traffic();
+        let backend = Backend::Processes;
+        let (placement, pages) = (&point.placement, point.pages_args());
+        let setup = Setup { plan, backend, placement, pages, name: None, trace: true };
+        let mut session = Session::open(job, &setup)?;
+        session.fill(&quiet)?;
+        session.run(Form::Blocking, &quiet)?;
+        session.refill(&quiet)?;
+        let slots = session.run(Form::Blocking, &quiet)?;
+        let (start, end) = session.ran_ns();
+        let chunk = session.report(&slots).chunk;
+        let (workers, bind) = (point.workers, &point.bind);
+        let plural = if workers == 1 { "" } else { "s" };
+        let timeline = session.timeline();
+        let places = session.pool().plan().workers.iter().zip(session.pool().whereabouts());
+        timelines.push(Timeline {
+            label: format!("{workers} worker{plural}, bind {bind}, chunks of {chunk}"),
+            seconds: (end - start) as f64 / 1e9,
+            lines: places
+                .map(|(place, really)| {
+                    let own = timeline.events().iter().filter(|e| e.worker == really.worker);
+                    let own: Vec<Span> =
+                        own.filter_map(|event| Span::of(event, start, end)).collect();
+                    line(really.worker, &place.pus, really.pu, &own, (end - start) as f64 / 1e3)
+                })
+                .collect(),
+            dropped: timeline.dropped(),
+        });
+        Ok(Exit::Done)
+    }
+}
+
+/// An event within the run: kind, start and end in microseconds from the call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Span {
+    kind: usize,
+    start: f64,
+    end: f64,
+}
+
+impl Span {
+    fn of(event: &pinpool::Event, start: u64, end: u64) -> Option<Span> {
+        let kind = KINDS.iter().position(|&kind| kind == event.kind)?;
+        let (from, to) = (event.start_ns.max(start), event.end_ns.min(end));
+        let micros = |ns: u64| (ns - start) as f64 / 1e3;
+        (from < to).then(|| Span { kind, start: micros(from), end: micros(to) })
+    }
+}
+
+/// What one worker did in a run of so many microseconds.
+fn line(worker: usize, asked: &[usize], pu: usize, own: &[Span], long: f64) -> Line {
+    let mut spans = own.to_vec();
+    // A wait is only written down when it is over, which the last one is not yet.
+    let last = own.iter().map(|span| span.end).fold(0.0, f64::max);
+    spans.push(Span { kind: WAIT, start: last, end: long });
+    // Nor is the way from a wait to the first claim an event.
+    if let Some(first) = own.iter().map(|span| span.start).min_by(f64::total_cmp)
+        && first > 0.0
+    {
+        spans.insert(0, Span { kind: WAIT, start: 0.0, end: first });
+    }
+    let mut sums = [0.0; 5];
+    spans.iter().for_each(|span| sums[span.kind] += (span.end - span.start) / 1e6);
+    let of = |kind: usize| own.iter().filter(|span| span.kind == kind).count();
+    let binned = spans.len() > BINS;
+    let shown = if binned { bins(&spans, long) } else { spans };
+    let tenths = |micros: f64| (micros * 10.0).round() / 10.0;
+    Line {
+        worker,
+        asked: asked.to_vec(),
+        pu,
+        chunks: of(0) + of(1),
+        stolen: of(1),
+        sums,
+        spans: shown.iter().map(|s| (s.kind, tenths(s.start), tenths(s.end))).collect(),
+        binned,
+    }
+}
+
+/// The kind that fills most of each of [`BINS`] equal times, like neighbours joined.
+fn bins(spans: &[Span], long: f64) -> Vec<Span> {
+    let width = long / BINS as f64;
+    let mut filled = vec![[0.0; 5]; BINS];
+    for span in spans {
+        let first = ((span.start / width) as usize).min(BINS - 1);
+        let last = ((span.end / width) as usize).min(BINS - 1);
+        for (bin, filled) in filled.iter_mut().enumerate().take(last + 1).skip(first) {
+            let (from, to) = (bin as f64 * width, (bin + 1) as f64 * width);
+            filled[span.kind] += (span.end.min(to) - span.start.max(from)).max(0.0);
+        }
+    }
+    let mut joined: Vec<Span> = Vec::new();
+    for (bin, filled) in filled.iter().enumerate() {
+        let most = (0..KINDS.len()).max_by(|&a, &b| filled[a].total_cmp(&filled[b]));
+        let Some(kind) = most.filter(|&kind| filled[kind] > 0.0) else { continue };
+        let (start, end) = (bin as f64 * width, (bin + 1) as f64 * width);
+        match joined.last_mut() {
+            Some(span) if span.kind == kind && start - span.end < width / 2.0 => span.end = end,
+            _ => joined.push(Span { kind, start, end }),
+        }
+    }
+    joined
+}
+
+/// The command that runs the kernel in one of the settings.
+pub(super) fn run_command(
+    args: &SweepArgs,
+    workers: usize,
+    bind: &str,
+    chunk: usize,
+    pages: &str,
+) -> String {
+    let job = &args.job;
+    let mut words = vec!["pinpool".to_owned(), "run".to_owned()];
+    words.extend(job_words(job));
+    words.extend(["--workers".to_owned(), workers.to_string()]);
+    words.extend(["--bind".to_owned(), bind.to_owned()]);
+    if job.kernel != KernelName::PrimePi {
+        words.extend(["--chunk".to_owned(), chunk.to_string()]);
+    }
+    if pages != Pages::System.to_string() {
+        words.extend(["--pages".to_owned(), pages.to_owned()]);
+    }
+    if args.nodes.numa != Numa::Default {
+        words.extend(["--numa".to_owned(), args.nodes.numa.to_string()]);
+    }
+    if args.nodes.prefault {
+        words.push("--prefault".to_owned());
+    }
+    words.extend(args.place_words());
+    if args.oversubscribe {
+        words.push("--oversubscribe".to_owned());
+    }
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// The words of a job, the chunk length left out.
+fn job_words(job: &JobArgs) -> Vec<String> {
+    let kernel = job.kernel.to_possible_value();
+    let mut words: Vec<String> = kernel.iter().map(|value| value.get_name().to_owned()).collect();
+    words.extend(job.number.map(|number| number.to_string()));
+    let numbers = [
+        ("--elements", job.elements.map(|n| n as u64)),
+        ("--rounds", job.rounds),
+        ("--low", job.low),
+        ("--high", job.high),
+        ("--seed", job.seed),
+    ];
+    for (option, value) in numbers {
+        words.extend(value.into_iter().flat_map(|value| [option.to_owned(), value.to_string()]));
+    }
+    let input = job.input.iter().map(|path| path.display().to_string());
+    words.extend(input.flat_map(|path| ["--input".to_owned(), path]));
+    words.extend(job.in_place.then(|| "--in-place".to_owned()));
+    words.extend(job.isa.into_iter().flat_map(|isa| ["--isa".to_owned(), isa.name().to_owned()]));
+    words
+}
+
+/// The command that this process is.
+pub(super) fn command_line() -> String {
+    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    ["pinpool".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+    use clap::Parser;
+
+    #[test]
+    fn words_come_back_from_a_shell_as_they_were() {
+        for (word, text) in
+            [("a.npy", "a.npy"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'")]
+        {
+            assert_eq!(quoted(word), text);
+        }
+    }
+
+    #[test]
+    fn the_command_has_what_the_result_depends_on_and_is_understood() {
+        let line = "pinpool sweep trig-power --elements 5000 --rounds 2 --seed 9 --in-place --isa scalar --smt last --bind compact";
+        let Command::Sweep(args) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("no sweep");
+        };
+        let command = run_command(&args, 3, "compact", 100, "thp");
+        let expected = "pinpool run trig-power --elements 5000 --rounds 2 --seed 9 --in-place --isa scalar --workers 3 --bind compact --chunk 100 --pages thp --smt last";
+        assert_eq!(command, expected);
+        assert!(Cli::try_parse_from(command.split(' ')).is_ok());
+    }
+
+    #[test]
+    fn a_line_accounts_for_the_whole_time() {
+        let own = [
+            Span { kind: WAIT, start: 1.0, end: 2.0 },
+            Span { kind: 0, start: 2.0, end: 5.0 },
+            Span { kind: 1, start: 5.0, end: 9.0 },
+        ];
+        let line = line(1, &[3], 3, &own, 10.0);
+        assert_eq!((line.chunks, line.stolen, line.binned), (2, 1, false));
+        assert!((line.sums.iter().sum::<f64>() - 10e-6).abs() < 1e-12, "{line:?}");
+        assert_eq!(line.spans.first(), Some(&(WAIT, 0.0, 1.0)));
+        assert_eq!(line.spans.last(), Some(&(WAIT, 9.0, 10.0)));
+    }
+
+    #[test]
+    fn many_events_are_drawn_as_what_fills_most_of_a_time() {
+        // Chunks of 0.9 with undo copies of 0.1 between them, then nothing.
+        let mut own = Vec::new();
+        for at in 0..5000 {
+            let start = f64::from(at);
+            own.push(Span { kind: 3, start, end: start + 0.1 });
+            own.push(Span { kind: 0, start: start + 0.1, end: start + 1.0 });
+        }
+        let line = line(0, &[], 0, &own, 10_000.0);
+        assert!(line.binned);
+        assert_eq!(line.spans, [(0, 0.0, 5000.0), (WAIT, 5000.0, 10_000.0)]);
+    }
+}

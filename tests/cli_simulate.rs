@@ -1,0 +1,149 @@
+//! `pinpool sweep --simulate`: what is said of machines that one does not have, that it is called
+//! simulated wherever it stands, and that it is near to real runs on the cores there are.
+
+#![cfg(feature = "cli")]
+
+mod fixtures;
+mod program;
+
+use std::collections::HashMap;
+
+use program::{Outcome, run};
+use serde_json::Value;
+
+fn sweep(words: &[&str]) -> Outcome {
+    let repeat = if words.contains(&"--repeat") { &[][..] } else { &["--repeat", "3"] };
+    run(&[&["sweep", "trig-power"][..], repeat, words].concat())
+}
+
+fn json(words: &[&str]) -> Value {
+    let outcome = sweep(&[words, &["--json"]].concat());
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    serde_json::from_str(&outcome.stdout).unwrap()
+}
+
+/// The points of one policy by number of workers: workers and a member.
+fn curve(found: &Value, bind: &str, member: &str) -> Vec<(u64, f64)> {
+    let points = found["points"].as_array().unwrap().iter().filter(|p| p["bind"] == bind);
+    let mut curve: Vec<_> =
+        points.map(|p| (p["workers"].as_u64().unwrap(), p[member].as_f64().unwrap())).collect();
+    curve.sort_by_key(|point| point.0);
+    curve
+}
+
+const SMALL: [&str; 2] = ["--elements", "100k"];
+
+#[test]
+fn a_machine_in_words_is_simulated_and_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("simulated.csv");
+    let csv = csv.to_str().unwrap();
+    let machine = ["--simulate", "package:2 core:8 pu:2", "--chunks", "100,1k", "--csv", csv];
+    let words = [&SMALL[..], &machine, &["--bind", "close,scatter"]].concat();
+    let found = json(&words);
+    assert_eq!(found["simulated"], true);
+    assert_eq!(found["topology"], "package:2 core:8 pu:2");
+    let points = found["points"].as_array().unwrap();
+    assert_eq!(points.len(), 5 * 2 * 2, "1, 2, 4, 8 and 16 workers");
+    assert!(points.iter().all(|point| point["simulated"] == true));
+    for bind in ["close", "scatter"] {
+        for (workers, speedup) in curve(&found, bind, "speedup") {
+            assert!(speedup > 0.0 && speedup <= workers as f64 * 1.0001, "{bind} {workers}");
+        }
+    }
+    let stated = found["assumptions"].to_string();
+    for word in ["a claim", "1000 chunks of 100", "memory roof", "SMT siblings", "lower clock"] {
+        assert!(stated.contains(word), "{word} is not in {stated}");
+    }
+    let text = std::fs::read_to_string(csv).unwrap();
+    assert!(text.starts_with("# simulated: trig-power on"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("true,")).count(), 20, "{text}");
+    let table = sweep(&words).stdout;
+    for word in ["simulated, not run", "EXPECTED s", "contention", "assumed:"] {
+        assert!(table.contains(word), "{word} is not in {table}");
+    }
+}
+
+#[test]
+fn a_snapshot_is_simulated_with_its_mask_and_quota() {
+    let machine = fixtures::f().write();
+    let machine = machine.path().to_str().unwrap();
+    let found = json(&[&SMALL[..], &["--chunk", "100", "--simulate", machine]].concat());
+    let counts: Vec<u64> = curve(&found, "close", "speedup").iter().map(|p| p.0).collect();
+    assert_eq!(counts, [1, 2, 3], "a quota of three");
+    let four = [&SMALL[..], &["--chunk", "100", "--simulate", machine, "--workers", "4"]].concat();
+    let four = json(&four);
+    let (_, speedup) = curve(&four, "close", "speedup")[1];
+    assert!(speedup < 3.0001, "four workers share a quota of three: {speedup}");
+    assert_eq!(four["contention"][0]["from_workers"], 4);
+}
+
+#[test]
+fn a_roof_bends_the_curve_and_another_node_lifts_it() {
+    let words = ["--chunk", "1k", "--simulate", "package:2 numa:1 core:4 pu:1"];
+    let words = [&SMALL[..], &words, &["--bind", "close,scatter", "--workers", "1,2"]].concat();
+    let free = json(&words);
+    // What one worker asks for and a fifth more; a quiet or busy moment may halve or double it.
+    let asks = 8.0 * 100e3 / curve(&free, "close", "seconds")[0].1 / 1e9;
+    let roof = format!("{}", asks * 1.2);
+    let found = json(&[&words[..], &["--roof", &roof]].concat());
+    let at_two = |found: &Value, bind: &str| curve(found, bind, "speedup")[1].1;
+    assert!(at_two(&free, "close") > 1.9, "{free}");
+    assert!(at_two(&found, "close") < 1.9 && at_two(&found, "scatter") > 1.9, "{found}");
+    assert!(found["assumptions"].to_string().contains("as --roof says"));
+    assert_eq!(found["contention"][0]["from_workers"], 2);
+    assert_eq!(found["contention"][1]["from_workers"], Value::Null);
+}
+
+#[test]
+fn siblings_give_what_is_said() {
+    let words = ["--chunk", "1k", "--simulate", "core:1 pu:2", "--bind", "compact"];
+    let siblings = ["--smt", "last", "--workers", "2", "--smt-throughput", "1.3"];
+    let found = json(&[&SMALL[..], &words, &siblings].concat());
+    let (_, speedup) = curve(&found, "compact", "speedup")[1];
+    assert!((speedup - 1.3).abs() < 0.02, "{speedup}");
+}
+
+#[test]
+fn what_cannot_be_simulated_is_refused() {
+    for (words, code, text) in [
+        (&["--simulate", "package:x"][..], 2, "is not a level"),
+        (&["--simulate", "/nowhere/at/all"], 1, "cannot open /nowhere/at/all"),
+        (&["--simulate", "core:2", "--workers", "9", "--bind", "compact"], 2, "9"),
+        (&["--simulate", "core:2", "--resume", "--csv", "x"], 2, "cannot be used with"),
+        (&["--roof", "20"], 2, "--simulate"),
+        (&["--simulate", "core:2", "--roof", "0"], 2, "no number above 0"),
+    ] {
+        let outcome = sweep(&[&SMALL[..], words].concat());
+        assert_eq!(outcome.code(), code, "{words:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(text), "{words:?}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_simulation_of_this_machine_is_near_to_real_runs() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(2);
+    let machine = format!("package:1 core:{cores} pu:1");
+    let counts = if cores == 2 { "1,2" } else { "1" };
+    // Short runs, of which some find the cores free.
+    let job = ["--elements", "100k", "--chunk", "5k", "--workers", counts];
+    let (mut best, mut seen) = (HashMap::new(), Vec::new());
+    // Other programs are in no simulation: the best of all real runs counts.
+    for _ in 0..15 {
+        let expected = json(&[&job[..], &["--simulate", &machine, "--repeat", "15"]].concat());
+        let real = json(&[&job[..], &["--repeat", "25"]].concat());
+        for point in real["points"].as_array().unwrap() {
+            let best = best.entry(point["workers"].as_u64().unwrap()).or_insert(f64::INFINITY);
+            let times = point["seconds"].as_array().unwrap().iter();
+            *best = times.map(|time| time.as_f64().unwrap()).fold(*best, f64::min);
+        }
+        let expected = curve(&expected, "close", "seconds");
+        let far = expected.iter().map(|(workers, seconds)| (seconds / best[workers] - 1.0).abs());
+        let far = far.fold(0.0, f64::max);
+        if far < 0.1 {
+            return;
+        }
+        seen.push(far);
+    }
+    panic!("no simulation was within 10 % of real runs: {seen:?}");
+}
