@@ -1,8 +1,10 @@
 //! What does it cost to hand work to a worker and get its end back?
 //!
 //! Rows: an empty call while the worker spins, and parked, beside the same through rayon and
-//! beside a raw futex between two processes on two cores; 100,000 calls; a million empty chunks; a million elements through a trivial kernel, beside the serial
-//! loop; a pool's start and end. Every row checks its answer. Medians and best of many.
+//! beside a raw futex between two processes on two cores; 100,000 calls, one by one and in flight;
+//! a million empty chunks; a million elements through a trivial kernel, beside the serial loop; a
+//! pool's start and end. Every row checks its answer. Medians and best of many. `benches/pools.py`
+//! puts Python's pools beside them.
 //!
 //! `cargo bench --bench dispatch`
 
@@ -120,6 +122,19 @@ fn calls(pool: &Pool, what: [&'static str; 3]) {
     });
 }
 
+/// All submitted before the first result is asked for.
+fn in_flight(pool: &Pool, name: &'static str) {
+    time(name, 5, || {
+        pool.scope(|s| {
+            let calls: Vec<_> =
+                (0..100_000).map(|_| s.call((), |(), _| 7u64).expect("a job")).collect();
+            for call in calls {
+                assert_eq!(call.get().expect("a result"), 7);
+            }
+        });
+    });
+}
+
 fn main() {
     // The caller on one core, the only worker of the one-worker pool on the other.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -133,6 +148,7 @@ fn main() {
         futex_ping_pong(&one, true, "raw futex between processes, caller spins");
     }
     calls(&one, ["call, 1 process, awake", "call, 1 process, parked", "100,000 calls, 1 process"]);
+    in_flight(&one, "100,000 calls in flight, 1 process");
     million(&one, "1 process");
     drop(one);
     rayon(1);
@@ -141,6 +157,7 @@ fn main() {
         &two,
         ["call, 2 processes, awake", "call, 2 processes, parked", "100,000 calls, 2 processes"],
     );
+    in_flight(&two, "100,000 calls in flight, 2 processes");
     million(&two, "2 processes");
     chunks(&two, "1,000,000 empty chunks, 2 processes");
     drop(two);
@@ -216,6 +233,15 @@ fn rayon(threads: usize) {
         times.push(start.elapsed().as_secs_f64() * 1e6);
     }
     Row { name: "rayon install, parked", times }.print();
+    time("rayon scope, 100,000 spawns in flight", 5, || {
+        let mut results = vec![0u64; 100_000];
+        pool.scope(|s| {
+            for result in &mut results {
+                s.spawn(move |_| *result = black_box(7));
+            }
+        });
+        assert!(results.iter().all(|&r| r == 7));
+    });
     use rayon::prelude::*;
     time("rayon, 1,000,000 empty items", 10, || {
         let v: Vec<usize> =

@@ -29,6 +29,9 @@ pub(crate) const INLINE_WORDS: usize = 512;
 /// Result bytes of a `call` that lie in the job's slot of the control block.
 pub(crate) const INLINE_RESULT_BYTES: usize = 256;
 
+/// Those of them that lie beside the word that says that the job is over: they fill its two lines.
+pub(crate) const SMALL_RESULT_BYTES: usize = 112;
+
 /// Bytes of an error text that a worker can report; longer ones are cut.
 pub(crate) const ERROR_TEXT_BYTES: usize = 480;
 
@@ -45,6 +48,16 @@ pub(crate) const WORKER_SPIN_NS: u64 = 60_000;
 
 /// How long a caller looks for the end of its job before it sleeps.
 pub(crate) const CALLER_SPIN_NS: u64 = 100_000;
+
+/// Slots that a submitter would rather have free than one, where all are taken: it looks for a
+/// moment for the end of so many jobs, since each look costs a line of every slot.
+pub(crate) const ROOM_AT_ONCE: usize = 32;
+
+/// How long that moment is. There is no lack of work meanwhile.
+pub(crate) const ROOM_SPIN_NS: u64 = 10_000;
+
+/// How many turns before a job's own a worker asks for its cache lines.
+pub(crate) const SLOTS_AHEAD: usize = 4;
 
 /// Looks between two offers of the core to whoever else wants it, some microseconds.
 pub(crate) const LOOKS_BETWEEN_YIELDS: u32 = 8;

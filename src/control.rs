@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use bytemuck::bytes_of_mut;
 use rustix::thread::futex;
 
-use crate::config::INLINE_WORDS;
+use crate::config::{INLINE_WORDS, SMALL_RESULT_BYTES};
 use crate::layout::{
-    BUSY, Complete, ErrorRecord, Header, JobDesc, JobHead, JobLine, Layout, MAGIC, SLEEPING, Tally,
-    VERSION, WorkerState,
+    BUSY, Complete, ErrorRecord, FUTURE, Header, JobDesc, JobHead, JobLine, Layout, MAGIC,
+    SLEEPING, Tally, VERSION, WorkerState,
 };
 use crate::segment::Segment;
+use crate::sys::prefetch;
 
 /// The mapped control block.
 #[derive(Debug, Clone)]
@@ -132,13 +133,38 @@ impl Control {
         self.part(self.layout.job(slot) + Layout::WORDS)
     }
 
-    /// Where a `call` writes its result.
-    pub(crate) fn inline_result(&self, slot: usize) -> *mut u8 {
-        self.segment.base().wrapping_add(self.layout.job(slot) + Layout::RESULT)
+    /// Where a `call` writes its result of so many bytes.
+    pub(crate) fn inline_result(&self, slot: usize, bytes: u64) -> *mut u8 {
+        let small =
+            std::mem::offset_of!(JobLine, complete) + std::mem::offset_of!(Complete, result);
+        let at = if bytes <= SMALL_RESULT_BYTES as u64 { small } else { Layout::RESULT };
+        self.segment.base().wrapping_add(self.layout.job(slot) + at)
+    }
+
+    /// Asks for the lines of a slot that a worker is about to read, and for the one that it will
+    /// write last: a hint, so that one job's lines are on their way while another one runs.
+    pub(crate) fn expect(&self, slot: usize) {
+        let line = self.job(slot);
+        prefetch::read((&raw const *line).cast());
+        let head = self.desc(slot).as_ptr();
+        prefetch::read(head.cast());
+        prefetch::read(head.wrapping_add(8).cast());
+        prefetch::write((&raw const line.complete).cast());
     }
 
     fn desc(&self, slot: usize) -> &[AtomicU64; size_of::<JobDesc>() / 8] {
         self.part(self.layout.job(slot) + Layout::DESC)
+    }
+
+    /// Writes into each line of a description's head; only while no job is live in the slot.
+    ///
+    /// For where the lines are, not for what is in them: asked for together, those of many slots
+    /// come from the workers' caches at the same time, and not one by one as jobs are written.
+    pub(crate) fn touch_desc(&self, slot: usize) {
+        fence(Ordering::Release);
+        for word in self.desc(slot)[..size_of::<JobHead>() / 8].iter().step_by(8) {
+            word.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Writes a job's description; only while no job is live in the slot.
@@ -236,12 +262,24 @@ impl Control {
         let _ = futex::wake(seq, futex::Flags::empty(), i32::MAX as u32);
     }
 
+    /// Says that a job ended which a task awaits.
+    #[cold]
+    pub(crate) fn ring_ended(&self) {
+        let seq = &self.header().ended.seq;
+        seq.fetch_add(1, Ordering::SeqCst);
+        let _ = futex::wake(seq, futex::Flags::empty(), i32::MAX as u32);
+    }
+
     /// Marks `epoch` as over in `slot` and wakes who waits for it.
     pub(crate) fn complete(&self, slot: usize, epoch: u64) {
         let c = &self.job(slot).complete;
         c.epoch.fetch_max(epoch, Ordering::SeqCst);
-        if c.waiters.load(Ordering::SeqCst) != 0 {
+        let waiters = c.waiters.load(Ordering::SeqCst);
+        if waiters != 0 {
             let _ = futex::wake(futex_half(c), futex::Flags::empty(), i32::MAX as u32);
+            if waiters >= FUTURE {
+                self.ring_ended();
+            }
         }
         self.tell_watchers(self.job(slot));
     }

@@ -54,11 +54,11 @@ impl Cursor {
             return;
         }
         let own = share(self.chunks, self.worker, self.workers);
-        // First the count, then the epoch: see `worker::is_over`.
-        tally.over.store(0, Ordering::SeqCst);
+        // First the count, then the epoch: see `Tally::count`.
+        tally.over.store(0, Ordering::Relaxed);
         tally.head.store(own.start, Ordering::Relaxed);
         tally.tail.store(own.end, Ordering::Relaxed);
-        tally.epoch.store(epoch, Ordering::SeqCst);
+        tally.epoch.store(epoch, Ordering::Release);
         self.over = 0;
     }
 

@@ -12,9 +12,9 @@
 
 use crate::config::{
     ERROR_TEXT_BYTES, INLINE_RESULT_BYTES, INLINE_WORDS, MAX_ARGS, MAX_JOBS, MAX_NDIM,
-    MAX_PARAM_BYTES,
+    MAX_PARAM_BYTES, SMALL_RESULT_BYTES,
 };
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use bytemuck::{Pod, Zeroable};
 
 /// First word of a complete control block, stored last.
@@ -44,7 +44,10 @@ pub(crate) struct Header {
     pub(crate) trace: AtomicU64,
     pub(crate) trace_events: AtomicU64,
     pub(crate) dispatch: Dispatch,
+    pub(crate) shutdown: Shutdown,
     pub(crate) event: Event,
+    /// Rises when a job ends that a task awaits; the thread that wakes tasks sleeps on it.
+    pub(crate) ended: Event,
     /// One bit a worker: it says that it sleeps. Set by the worker, cleared by who wakes it.
     pub(crate) sleepers: Sleepers,
     pub(crate) initializer_param: [AtomicU64; MAX_PARAM_BYTES / 8],
@@ -56,13 +59,20 @@ pub(crate) struct Header {
 pub(crate) struct Dispatch {
     /// Rises whenever there may be something new to do.
     pub(crate) work_seq: AtomicU64,
-    /// One bit a job slot: a job is in it.
+    /// One bit a job slot: a job is in it. Written by the parent alone, under its lock.
     pub(crate) live: AtomicU64,
-    /// Not 0: workers end.
-    pub(crate) shutdown: AtomicU64,
 }
 
-/// Rises when a worker becomes ready; `build` sleeps on it.
+/// What a worker reads before each chunk and nobody writes but once: not on the line that a
+/// submitter writes for each job.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Shutdown {
+    /// Not 0: workers end.
+    pub(crate) word: AtomicU64,
+}
+
+/// A futex word; `event` rises when a worker becomes ready, and `build` sleeps on it.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Event {
@@ -153,13 +163,19 @@ pub(crate) struct JobLine {
     pub(crate) complete: Complete,
 }
 
+/// A task among the [`waiters`](Complete::waiters): it is woken through [`Header::ended`].
+pub(crate) const FUTURE: u64 = 1 << 32;
+
 /// What a caller waits on: the low half of `epoch` is its futex word.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Complete {
     /// Newest epoch of this slot that came to its end.
     pub(crate) epoch: AtomicU64,
+    /// How many callers sleep on `epoch`, and [`FUTURE`] for each task that awaits the job.
     pub(crate) waiters: AtomicU64,
+    /// Where a `call` writes a small result: who sees the end has the line of the result too.
+    pub(crate) result: [AtomicU64; SMALL_RESULT_BYTES / 8],
 }
 
 /// What one worker did in the job of one slot: a hint for progress and completion, rebuilt from
@@ -175,6 +191,19 @@ pub(crate) struct Tally {
     pub(crate) head: AtomicU64,
     /// No chunk of this worker's share from it on is free.
     pub(crate) tail: AtomicU64,
+}
+
+impl Tally {
+    /// Chunks that the worker brought to an end in job `epoch`.
+    ///
+    /// The worker opens a tally with `over` first, `epoch` second: a count between two looks that
+    /// find the same epoch is never one of another job.
+    pub(crate) fn count(&self, epoch: u64) -> u64 {
+        let before = self.epoch.load(Ordering::Acquire);
+        let over = self.over.load(Ordering::SeqCst);
+        let after = self.epoch.load(Ordering::Acquire);
+        if before == epoch && after == epoch { over } else { 0 }
+    }
 }
 
 /// The failure that one worker saw in the job of one slot, at the lowest chunk.
@@ -328,6 +357,7 @@ const _: () = {
     assert!(Layout::RESULT.is_multiple_of(64));
     assert!(size_of::<ErrorRecord>().is_multiple_of(64));
     assert!(size_of::<Tally>() == 64);
+    assert!(size_of::<Complete>() == 128);
     assert!(align_of::<WorkerState>() == 128 && align_of::<JobLine>() == 128);
 };
 

@@ -58,6 +58,8 @@ mod panics;
 pub mod placement;
 mod pool;
 mod process;
+#[cfg(feature = "indicatif")]
+pub mod progress;
 mod protocol;
 mod queue;
 mod reduce;
@@ -92,8 +94,8 @@ pub use npy::NpyError;
 pub use pages::{HugeSize, MemoryReport, Numa, Pages, PagesError};
 pub use placement::Bind;
 pub use pool::{
-    Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, Pool,
-    PoolBuilder, Progress, Scope, ScopedJob, Stall, Strings, Whereabouts,
+    Backend, ChunkError, Completed, InOrder, Job, Lists, OnDeath, Outcomes, Pending, PendingFuture,
+    Pool, PoolBuilder, Progress, Scope, ScopedJob, Stall, Strings, Whereabouts,
 };
 pub use process::{Process, ProcessBuilder, exit_status};
 pub use queue::{GetError, PutError, Queue, QueueView};

@@ -59,12 +59,16 @@ impl<T: Pod> fmt::Debug for Queue<T> {
 }
 
 impl<T: Pod> Queue<T> {
-    /// A queue with room for `capacity` items, at least one.
+    /// A queue with room for `capacity` items.
     ///
     /// # Errors
-    /// [`CreateError`] where memory is short.
+    /// [`CreateError::NoRoom`] for a capacity of 0 (Python's `Queue(0)` is one without a bound;
+    /// there is none such in shared memory), and what else stands there where memory is short.
     pub fn new(capacity: usize) -> Result<Queue<T>, CreateError> {
-        let cells = capacity.max(1);
+        if capacity == 0 {
+            return Err(CreateError::NoRoom);
+        }
+        let cells = capacity;
         let bytes = cells.saturating_mul(cell_bytes::<T>()).saturating_add(HEADER_BYTES);
         let segment = Segment::nameless("queue", bytes)?;
         // Zeros are an empty ring in its first lap.

@@ -8,4 +8,5 @@ pub(crate) mod map;
 pub(crate) mod mem;
 pub(crate) mod objects;
 pub(crate) mod pages;
+pub(crate) mod prefetch;
 pub(crate) mod process;

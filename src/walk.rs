@@ -17,8 +17,9 @@ use crate::entry::{Entry, Map};
 use crate::error::Death;
 use crate::layout::Layout;
 use crate::pool::checkpoint::{Like, header};
-use crate::pool::jobs::{Jobs, OnDeath, Submission, Ticket};
+use crate::pool::jobs::{Jobs, OnDeath, Submission};
 use crate::pool::table::{Local, Table};
+use crate::pool::ticket::Ticket;
 use crate::protocol::Owner;
 use crate::segment::Segment;
 use crate::worker::Worker;
@@ -156,7 +157,8 @@ impl Stage {
                 offset,
                 results: slots,
                 result_bytes,
-                stream: 0,
+                stream: Some(0),
+                scope: 0,
                 on_death: OnDeath::Retry,
                 flags: 0,
                 checkpoint: checkpoint.as_ref().map(|c| (Arc::clone(&c.segment), c.before)),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bytemuck::Zeroable;
 use rustix::thread::futex;
 
-use crate::config::{LOOKS_BETWEEN_YIELDS, MAX_ARGS, MAX_JOBS, WORKER_SPIN_NS};
+use crate::config::{LOOKS_BETWEEN_YIELDS, MAX_ARGS, MAX_JOBS, SLOTS_AHEAD, WORKER_SPIN_NS};
 use crate::control::Control;
 use crate::ctx::Ctx;
 use crate::cursor::Cursor;
@@ -124,11 +124,11 @@ impl<S: SegmentSource> Worker<S> {
     pub(crate) fn run(&mut self) {
         crate::sys::float::set_default();
         loop {
-            let dispatch = &self.control.header().dispatch;
-            if dispatch.shutdown.load(Ordering::SeqCst) != 0 || self.left.get() == 0 {
+            let header = self.control.header();
+            if header.shutdown.word.load(Ordering::SeqCst) != 0 || self.left.get() == 0 {
                 return;
             }
-            let seq = dispatch.work_seq.load(Ordering::SeqCst);
+            let seq = header.dispatch.work_seq.load(Ordering::SeqCst);
             if !self.pass() {
                 self.idle(seq);
             }
@@ -139,9 +139,10 @@ impl<S: SegmentSource> Worker<S> {
     pub(crate) fn pass(&mut self) -> bool {
         let mut any = false;
         loop {
-            let dispatch = &self.control.header().dispatch;
-            let live = dispatch.live.load(Ordering::SeqCst);
-            if live == 0 || dispatch.shutdown.load(Ordering::Relaxed) != 0 || self.left.get() == 0 {
+            let header = self.control.header();
+            let live = header.dispatch.live.load(Ordering::SeqCst);
+            let ends = header.shutdown.word.load(Ordering::Relaxed) != 0 || self.left.get() == 0;
+            if live == 0 || ends {
                 return any;
             }
             if live.count_ones() > 1 {
@@ -150,10 +151,18 @@ impl<S: SegmentSource> Worker<S> {
             }
             let start = (self.last + 1) % MAX_JOBS;
             let mut ran = false;
-            let mut rest = live.rotate_right(start as u32);
-            while rest != 0 {
-                let slot = (start + rest.trailing_zeros() as usize) % MAX_JOBS;
-                rest &= rest - 1;
+            let slots = |rest: u64| {
+                let next = |rest: &u64| (*rest != 0).then(|| rest & (rest - 1));
+                let first = (rest != 0).then_some(rest);
+                let slot = move |rest: u64| (start + rest.trailing_zeros() as usize) % MAX_JOBS;
+                std::iter::successors(first, move |r| next(r).filter(|&r| r != 0)).map(slot)
+            };
+            let mut ahead = slots(live.rotate_right(start as u32)).skip(1);
+            ahead.by_ref().take(SLOTS_AHEAD - 1).for_each(|slot| self.control.expect(slot));
+            for slot in slots(live.rotate_right(start as u32)) {
+                if let Some(slot) = ahead.next() {
+                    self.control.expect(slot);
+                }
                 ran |= self.turn(slot);
             }
             if !ran {
@@ -233,6 +242,7 @@ impl<S: SegmentSource> Worker<S> {
         let turn = Turn {
             control: &self.control,
             dispatch: &self.control.header().dispatch,
+            shutdown: &self.control.header().shutdown.word,
             line: self.control.job(task.slot),
             current: &self.control.worker(self.index).current,
             armed: task.armed(&self.control, self.index),
@@ -264,11 +274,12 @@ impl<S: SegmentSource> Worker<S> {
             self.forget_finished();
             self.source.tidy();
         }
-        let dispatch = &self.control.header().dispatch;
+        let (dispatch, shutdown) =
+            (&self.control.header().dispatch, &self.control.header().shutdown.word);
         let park = &self.control.worker(self.index).park;
         let news = || {
             dispatch.work_seq.load(Ordering::SeqCst) != seq
-                || dispatch.shutdown.load(Ordering::SeqCst) != 0
+                || shutdown.load(Ordering::SeqCst) != 0
                 || park.mail.load(Ordering::SeqCst) != mail
         };
         park.state.store(SPINNING, Ordering::SeqCst);
@@ -304,24 +315,15 @@ pub(crate) fn is_over(control: &Control, slot: usize, epoch: u64, words: &[Atomi
     if control.job(slot).stop.load(Ordering::SeqCst) == epoch {
         return words.iter().all(|w| !Word(w.load(Ordering::SeqCst)).is_claimed_in(epoch));
     }
-    let over: u64 = (0..control.workers())
-        .map(|w| {
-            let tally = control.tally(slot, w);
-            // A worker opens its tally with `over` first, `epoch` second, so that a count that is
-            // seen under this epoch is never one of another job.
-            let before = tally.epoch.load(Ordering::Acquire);
-            let over = tally.over.load(Ordering::SeqCst);
-            let after = tally.epoch.load(Ordering::Acquire);
-            if before == epoch && after == epoch { over } else { 0 }
-        })
-        .sum();
+    let over: u64 = (0..control.workers()).map(|w| control.tally(slot, w).count(epoch)).sum();
     over + control.job(slot).before.load(Ordering::Relaxed) == words.len() as u64
 }
 
 /// Spins until `done` or until the time is up; says which.
 ///
-/// Every `looks` rounds of a third of a microsecond it offers its core to whoever else wants it: where there are more
-/// threads than cores, the one that is waited for may be the one that is kept from running.
+/// Every `looks` rounds of a third of a microsecond it offers its core to whoever else wants it:
+/// where there are more threads than cores, the one that is waited for may be the one that is kept
+/// from running.
 pub(crate) fn spin_until(limit_ns: u64, looks: u32, done: impl Fn() -> bool) -> bool {
     for _ in 0..64 {
         if done() {

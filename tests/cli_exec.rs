@@ -244,3 +244,51 @@ fn a_closed_standard_error_changes_no_exit_status() {
         assert_eq!(wait(&mut child).code(), Some(status), "{words:?}");
     }
 }
+
+#[test]
+fn json_tells_how_each_command_ended_and_what_it_wrote() {
+    let commands =
+        ["echo one; echo err >&2", "exit 3", "kill -9 $$", "sleep 60", r"printf '\377\376\000\n'"];
+    let options = ["--shell", "--json", "--quiet", "--timeout", "2", "--retries", "1"];
+    let outcome = exec(&options, &commands);
+    assert_ne!(outcome.code(), 0, "three of them fail");
+    assert_eq!(outcome.stderr, "", "what they wrote is in the object");
+    let all: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let entries = all["commands"].as_array().unwrap();
+    assert_eq!(entries.len(), 5);
+    for (i, entry) in entries.iter().enumerate() {
+        assert_eq!(entry["index"], i);
+        assert_eq!(entry["command"], commands[i]);
+        assert!(entry["worker"].as_u64().unwrap() < 2 && entry["pus"].is_array());
+        assert!(entry["seconds"].as_f64().unwrap() > 0.0);
+        assert_eq!(entry["succeeded"], i == 0 || i == 4);
+        assert_eq!(entry["attempts"], if i == 0 || i == 4 { 1 } else { 2 });
+        assert_eq!(entry["timed_out"], i == 3);
+    }
+    assert_eq!(entries[0]["stdout"], "one\n");
+    assert_eq!(entries[0]["stderr"], "err\n");
+    assert_eq!(entries[0]["status"], 0);
+    assert_eq!(entries[1]["status"], 3);
+    assert!(entries[1]["error"].as_str().unwrap().contains("exit status 3"));
+    assert_eq!((&entries[2]["status"], &entries[2]["signal"]), (&().into(), &"SIGKILL".into()));
+    assert_eq!(entries[4]["stdout"], "\u{fffd}\u{fffd}\0\n");
+    assert_eq!(entries[4]["stdout_base64"], "//4ACg==");
+    assert!(entries[0].get("stdout_base64").is_none());
+    let summary = &all["summary"];
+    assert_eq!(summary["commands"], 5);
+    assert_eq!(summary["succeeded"], 2);
+    assert_eq!(summary["failed"], 2);
+    assert_eq!(summary["timed_out"], 1);
+    assert_eq!(summary["tried_more_than_once"], 3);
+}
+
+#[test]
+fn json_names_a_script_that_does_not_exist() {
+    let outcome = exec(&["--json"], &["/no/such/script", "echo there"]);
+    let all: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let first = &all["commands"][0];
+    assert!(first["error"].as_str().unwrap().contains("no such program or script"));
+    assert_eq!((&first["status"], &first["signal"]), (&().into(), &().into()));
+    assert_eq!(all["commands"][1]["stdout"], "there\n");
+    assert_eq!(all["summary"]["not_started"], 1);
+}

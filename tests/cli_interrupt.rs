@@ -40,7 +40,9 @@ impl OnTerminal {
         let made = unsafe { libc::openpty(&mut ours, &mut theirs, none, none.cast(), none.cast()) };
         assert_eq!(made, 0);
         // SAFETY: just opened, and nobody else's.
-        let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) };
+        let ours = unsafe { OwnedFd::from_raw_fd(ours) };
+        // SAFETY: as above.
+        let theirs = unsafe { OwnedFd::from_raw_fd(theirs) };
         let before = settings(&theirs);
         let shm = shm_name(test);
         let arguments = ["run", "trig-power", "--elements", "100k", "--chunk", "64", "--workers"];

@@ -25,6 +25,7 @@ macro_rules! examples {
 examples! {
     apply_async "../examples/apply_async.rs"
     doubler "../examples/doubler.rs"
+    errors_and_limits "../examples/errors_and_limits.rs"
     heavy_chunks "../examples/heavy_chunks.rs"
     is_prime_threads_vs_processes "../examples/is_prime_threads_vs_processes.rs"
     map_async "../examples/map_async.rs"

@@ -49,6 +49,12 @@ fn a_full_queue_refuses_and_an_empty_one_too() {
 }
 
 #[test]
+fn a_queue_for_no_items_is_an_error_that_says_so() {
+    let error = Queue::<u64>::new(0).unwrap_err().to_string();
+    assert!(error.contains("0 items") && error.contains("at least 1"), "{error}");
+}
+
+#[test]
 fn a_closed_queue_gives_what_is_left_and_wakes_who_waits() {
     watched(|| {
         let queue = Queue::<u8>::new(4).unwrap();

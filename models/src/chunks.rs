@@ -35,6 +35,8 @@ enum Wrong {
     No,
     /// The claimer does not look at `stop` after its claim, but before.
     StopBeforeClaim,
+    /// The claimer takes a stop for its own only if it names its own job.
+    StopOfThisJobAlone,
     /// The commit is Relaxed.
     PublishRelaxed,
     /// The commit comes before the data.
@@ -61,8 +63,13 @@ enum Death {
 /// W1 to W6 as `worker.rs` does them; the journal is the old value.
 fn attempt(job: &Job, chunk: usize, owner: Owner, journal: &AtomicU64, wrong: Wrong, death: Death) {
     let word = &job.words[chunk];
-    let stopped =
-        || job.live.load(Ordering::SeqCst) != EPOCH || job.stop.load(Ordering::SeqCst) == EPOCH;
+    let stopped = || {
+        job.live.load(Ordering::SeqCst) != EPOCH
+            || match job.stop.load(Ordering::SeqCst) {
+                stop if wrong == Wrong::StopOfThisJobAlone => stop == EPOCH,
+                stop => stop >= EPOCH,
+            }
+    };
     if wrong == Wrong::StopBeforeClaim && stopped() {
         return;
     }
@@ -171,6 +178,30 @@ fn stop_and_take(wrong: Wrong) {
     });
 }
 
+/// A caller stops a job, harvests it, and publishes and stops the slot's next one, while a worker of
+/// the first is about to claim: between its looks at `live` and `stop` all of that may happen.
+fn stop_two_jobs(wrong: Wrong) {
+    loom::model(move || {
+        let job = job(1);
+        let worker = {
+            let job = Arc::clone(&job);
+            thread::spawn(move || {
+                attempt(&job, 0, A, &AtomicU64::new(0), wrong, Death::Never);
+            })
+        };
+        job.stop.fetch_max(EPOCH, Ordering::SeqCst);
+        if !Word(job.words[0].load(Ordering::SeqCst)).is_claimed_in(EPOCH) {
+            job.live.store(0, Ordering::Release);
+            write(&job.data[0], 50);
+            job.live.store(EPOCH + 1, Ordering::Release);
+            job.stop.fetch_max(EPOCH + 1, Ordering::SeqCst);
+            // Its own once more: whoever is in the chunk by now is there beside it.
+            write(&job.data[0], 60);
+        }
+        worker.join().unwrap();
+    });
+}
+
 /// A worker of a job that is stopped and over claims late, in words that the next job uses.
 fn late_claim(wrong: Wrong) {
     loom::model(move || {
@@ -266,6 +297,17 @@ fn a_stopped_job_is_touched_by_nobody() {
 #[should_panic]
 fn a_look_at_the_stop_before_the_claim_is_convicted() {
     stop_and_take(Wrong::StopBeforeClaim);
+}
+
+#[test]
+fn a_job_whose_slot_is_used_again_is_touched_by_nobody() {
+    stop_two_jobs(Wrong::No);
+}
+
+#[test]
+#[should_panic]
+fn asking_for_the_own_jobs_stop_alone_is_convicted() {
+    stop_two_jobs(Wrong::StopOfThisJobAlone);
 }
 
 #[test]

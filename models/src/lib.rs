@@ -99,6 +99,8 @@ pub(crate) mod sync {
 #[cfg(test)]
 mod chunks;
 #[cfg(test)]
+mod dispatch;
+#[cfg(test)]
 mod waits;
 
 /// Sleeps while a word has a value; the word is read and the sleeper entered in one step, which

@@ -227,7 +227,7 @@ pub unsafe extern "C" fn pp_call(
             let running = options.start_any_call(description, kernel, result_bytes)?;
             running.wait(pool);
             let bits = running.take(pool)?;
-            to.copy_from_slice(&bytemuck::bytes_of(&bits)[..result_bytes]);
+            to.copy_from_slice(&bytemuck::cast_slice::<u64, u8>(bits.words())[..result_bytes]);
             return Ok(());
         }
         description.set_chunks(description.chunks.unwrap_or(1))?;

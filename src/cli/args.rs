@@ -261,6 +261,15 @@ pub(super) struct ExecArgs {
     #[arg(long, short)]
     pub(super) quiet: bool,
 
+    /// Print one JSON object when all is over, and nothing else on standard output: for each
+    /// command how it ended (status, signal, timed_out, attempts, seconds), its worker and PUs,
+    /// and what it wrote; then a summary.
+    ///
+    /// stdout and stderr are text. Where a command wrote bytes that are no UTF-8, the text has
+    /// U+FFFD in their place, and stdout_base64 or stderr_base64 has the bytes.
+    #[arg(long)]
+    pub(super) json: bool,
+
     #[command(flatten)]
     pub(super) place: PlaceArgs,
 }

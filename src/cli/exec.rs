@@ -11,6 +11,7 @@
 mod capture;
 mod child;
 mod command;
+mod json;
 mod print;
 
 use std::env;
@@ -53,6 +54,7 @@ pub(super) fn run(args: &ExecArgs) -> Result<Exit, Failure> {
         stop: AtomicBool::new(false),
         threads: THREADS.into_iter().filter(|name| env::var_os(name).is_none()).collect(),
     };
+    let places: Vec<Vec<usize>> = plan.workers.iter().map(|w| w.pus.clone()).collect();
     let (send, finished) = channel();
     let printed = thread::scope(|scope| {
         for place in plan.workers.iter().take(commands.len()) {
@@ -65,7 +67,8 @@ pub(super) fn run(args: &ExecArgs) -> Result<Exit, Failure> {
             }
         }
         drop(send);
-        let printed = Printer::new(&commands, args.quiet).take_all(&finished);
+        let places = args.json.then_some(places.as_slice());
+        let printed = Printer::new(&commands, args.quiet, places).take_all(&finished);
         // Where standard output has failed, nobody reads what the rest would say.
         crew.stop.store(true, Ordering::Relaxed);
         printed
@@ -126,7 +129,7 @@ impl Crew<'_> {
             };
             if !again {
                 let seconds = started.elapsed().as_secs_f64();
-                return Finished { index, run, attempts, seconds };
+                return Finished { index, run, attempts, seconds, worker: place.index };
             }
         }
     }

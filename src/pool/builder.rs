@@ -325,7 +325,8 @@ impl PoolBuilder {
             backend: self.backend,
             cancel_grace: self.cancel_grace.unwrap_or(Duration::from_millis(CANCEL_GRACE_MS)),
             seed: self.seed,
-            next_stream: AtomicU64::new(0),
+            next_scope: AtomicU64::new(1),
+            waiter: Mutex::default(),
             forks: forks::generation(),
             beside,
         })

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::jobs::Ticket;
 use super::limits::Kind;
+use super::ticket::Ticket;
 use super::{Crew, Pool, shut_down};
 use crate::error::{ArgsError, Result};
 
@@ -57,14 +57,14 @@ impl Pool {
     }
 
     /// Stops a job; see [`Pending::cancel`](super::Pending::cancel).
-    pub(crate) fn cancel(&self, ticket: &Ticket) {
-        self.jobs.cancel(ticket);
+    pub(crate) fn cancel(&self, slot: usize, epoch: u64) {
+        self.jobs.cancel(slot, epoch);
         if let Crew::Processes { supervisor } = &self.crew
-            && !self.jobs.is_over(ticket)
+            && !self.jobs.slot_is_over(slot, epoch)
         {
             // A grace beyond the clock is one without an end.
             if let Some(at) = Instant::now().checked_add(self.cancel_grace) {
-                self.jobs.limits.add(ticket, at, Kind::Kill);
+                self.jobs.limits.add(slot, epoch, at, Kind::Kill);
                 supervisor.ring();
             }
         }
@@ -72,12 +72,13 @@ impl Pool {
 
     /// Puts deadlines on a job that was just published.
     pub(super) fn limit(&self, ticket: &Ticket, job: Option<Duration>, chunk: Option<Duration>) {
+        let (slot, epoch) = (ticket.slot(), ticket.epoch());
         let now = Instant::now();
         if let Some((allowed, at)) = job.and_then(|d| Some((d, now.checked_add(d)?))) {
-            self.jobs.limits.add(ticket, at, Kind::Job(allowed));
+            self.jobs.limits.add(slot, epoch, at, Kind::Job(allowed));
         }
         if let Some(allowed) = chunk {
-            self.jobs.limits.add(ticket, now, Kind::Chunk(allowed));
+            self.jobs.limits.add(slot, epoch, now, Kind::Chunk(allowed));
         }
         if let Crew::Processes { supervisor } = &self.crew {
             supervisor.ring();

@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
@@ -10,9 +9,10 @@ use ndarray::Ix1;
 
 use super::Pool;
 use super::checkpoint::{Like, OfJob};
-use super::jobs::{OnDeath, Submission, Ticket};
+use super::jobs::{OnDeath, Submission};
 use super::limits::{Attention, Stall};
-use super::running::{Bits, Place, Progress, Running, Value};
+use super::running::{Place, Progress, Running, Value};
+use super::ticket::{Bits, Ticket};
 use crate::args::{Args, Description, Part};
 use crate::array::SharedArray;
 use crate::checkpoint::CheckpointError;
@@ -28,6 +28,8 @@ use crate::segment::{CreateError, Segment};
 pub struct Job<'p> {
     pub(super) pool: &'p Pool,
     stream: Option<u64>,
+    /// The scope that waits for the job; 0: none.
+    pub(super) scope: u64,
     pub(super) part: Option<Part>,
     on_death: OnDeath,
     pub(super) flags: u64,
@@ -69,6 +71,7 @@ impl<'p> Job<'p> {
         Job {
             pool,
             stream: None,
+            scope: 0,
             part: None,
             on_death: OnDeath::default(),
             flags: 0,
@@ -347,8 +350,7 @@ impl<'p> Job<'p> {
         if crate::panics::in_kernel() {
             return Err(JobError::InKernel.into());
         }
-        let mut stream =
-            self.stream.unwrap_or_else(|| pool.next_stream.fetch_add(1, Ordering::Relaxed));
+        let mut stream = self.stream;
         let limited = self.time_limit.or(self.chunk_timeout).is_some();
         if limited {
             pool.needs_processes("a time limit")?;
@@ -358,9 +360,10 @@ impl<'p> Job<'p> {
             None => None,
             Some(of_job) => {
                 let (named, flags) = (self.stream, self.flags);
-                let like = Like { entry, offset, stream, named, result_bytes, flags };
+                let taken = named.unwrap_or_else(|| pool.jobs.take_stream());
+                let like = Like { entry, offset, stream: taken, named, result_bytes, flags };
                 let attached = of_job.open(pool, &mut args, like, results.take())?;
-                stream = attached.header.stream;
+                stream = Some(attached.header.stream);
                 results = attached.results();
                 Some((Arc::clone(&attached.segment), attached.before))
             }
@@ -372,6 +375,7 @@ impl<'p> Job<'p> {
             results,
             result_bytes,
             stream,
+            scope: self.scope,
             on_death: self.on_death,
             flags: self.flags,
             checkpoint,
@@ -441,7 +445,7 @@ struct Over<'a> {
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         if !self.pool.jobs.is_over(self.ticket) {
-            self.pool.cancel(self.ticket);
+            self.pool.cancel(self.ticket.slot(), self.ticket.epoch());
             self.pool.drive(self.ticket);
         }
     }
@@ -449,7 +453,7 @@ impl Drop for Over<'_> {
 
 /// A result that lies in the job's slot of the control block.
 fn read_bits<R: Pod>(bits: &Bits, _: Option<&Place>) -> R {
-    bytemuck::pod_read_unaligned(&bytemuck::bytes_of(bits)[..size_of::<R>()])
+    bytemuck::pod_read_unaligned(&bytemuck::cast_slice(bits.words())[..size_of::<R>()])
 }
 
 /// A result that is too large for that.

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use std::sync::atomic::Ordering;
 
-use super::jobs::{Active, Jobs, Ticket, words_of};
+use super::jobs::{Active, Jobs, words_of};
+use super::ticket::Ticket;
 use crate::error::{Death, JobError};
 use crate::protocol::{self, Owner, Word};
 
@@ -74,10 +75,12 @@ pub struct Stall {
 #[derive(Debug)]
 pub(crate) struct Attention {
     after: Duration,
-    /// The claim that a worker holds (the chunk and its word, which names the incarnation), since
-    /// when, and whether that was told.
-    seen: Vec<(Option<(u64, Word)>, Instant, bool)>,
+    seen: Vec<Held>,
 }
+
+/// The claim that a worker holds (the chunk and its word, which names the incarnation), since
+/// when, and whether that was told.
+type Held = (Option<(u64, Word)>, Instant, bool);
 
 impl Attention {
     pub(crate) fn new(workers: usize, after: Duration) -> Attention {
@@ -98,8 +101,7 @@ impl Limits {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, ticket: &Ticket, at: Instant, kind: Kind) {
-        let (slot, epoch) = (ticket.slot(), ticket.epoch());
+    pub(crate) fn add(&self, slot: usize, epoch: u64, at: Instant, kind: Kind) {
         self.lock().push(Limit { slot, epoch, at, kind });
     }
 }

@@ -12,6 +12,8 @@
 mod builder;
 pub(crate) mod checkpoint;
 mod close;
+mod ends;
+mod future;
 mod job;
 pub(crate) mod jobs;
 mod limits;
@@ -27,8 +29,10 @@ mod scope;
 mod stream;
 mod supervisor;
 pub(crate) mod table;
+pub(crate) mod ticket;
 #[cfg(feature = "capi")]
 pub(crate) mod untyped;
+mod watched;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +42,7 @@ use bytemuck::Pod;
 use ndarray::Ix1;
 
 pub use builder::{Backend, PoolBuilder};
+pub use future::PendingFuture;
 pub use job::Job;
 pub use jobs::OnDeath;
 pub use limits::Stall;
@@ -58,9 +63,10 @@ use crate::placement::Plan;
 use crate::sys::process::forks;
 use crate::trace::{Rings, Timeline};
 use crate::worker::Worker;
-use jobs::{Jobs, Ticket};
+use jobs::Jobs;
 use supervisor::Supervisor;
 use table::Local;
+use ticket::Ticket;
 
 /// Workers, each bound to its place, that run kernels over shared arrays.
 ///
@@ -81,6 +87,8 @@ use table::Local;
 pub struct Pool {
     // Dropped in this order: first the workers end, then what they use goes.
     crew: Crew,
+    /// Wakes who awaits a job; `None` before the first.
+    waiter: Mutex<Option<future::Waiter>>,
     jobs: std::sync::Arc<Jobs>,
     trace: Option<Rings>,
     control: Control,
@@ -88,7 +96,8 @@ pub struct Pool {
     backend: Backend,
     cancel_grace: std::time::Duration,
     seed: u64,
-    next_stream: AtomicU64,
+    /// Names of scopes; 0 is none.
+    next_scope: AtomicU64,
     forks: u64,
     /// The workers are another program, which has not the host's own code.
     #[cfg_attr(not(feature = "capi"), expect(dead_code, reason = "only kernels in C ask"))]
@@ -138,7 +147,7 @@ impl Drop for Threads {
 
 /// Tells all workers to end after the chunk that they are at.
 fn shut_down(control: &Control) {
-    control.header().dispatch.shutdown.store(1, Ordering::SeqCst);
+    control.header().shutdown.word.store(1, Ordering::SeqCst);
     control.announce(usize::MAX);
 }
 
@@ -151,6 +160,9 @@ impl Drop for Pool {
             let threads = Threads::new(self.control.clone());
             let crew = std::mem::replace(&mut self.crew, Crew::Threads { threads });
             std::mem::forget(crew);
+            // Nor does the thread live here that wakes tasks.
+            let waiter = self.waiter.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+            std::mem::forget(waiter.take());
         }
     }
 }
@@ -325,11 +337,17 @@ impl Pool {
 
     /// Waits for a job; the serial backend runs it here.
     fn drive(&self, ticket: &Ticket) {
+        if !self.jobs.was_taken_out(ticket) {
+            self.drive_slot(ticket.slot(), ticket.epoch());
+        }
+    }
+
+    fn drive_slot(&self, slot: usize, epoch: u64) {
         if let Crew::Serial(worker) = &self.crew {
             let mut worker = worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            while !self.jobs.is_over(ticket) && worker.pass() {}
+            while !self.jobs.slot_is_over(slot, epoch) && worker.pass() {}
         }
-        self.jobs.wait(ticket, None);
+        self.jobs.await_end(slot, epoch, None);
     }
 
     /// Runs a job where it is started, if nobody else would run it beside the caller.

@@ -134,8 +134,9 @@ impl Job<'_> {
 
 impl Pool {
     /// As [`try_map`](Self::try_map), but a chunk that fails, panics, or kills each worker that
-    /// runs it does not end the job: all chunks are run, and each has a value or an error. What a failed chunk changed in place is
-    /// put back as it was.
+    /// runs it does not end the job: all chunks are run, and each has a value or an error. What a
+    /// failed chunk changed in place is put back as it was. The first of
+    /// [`failures`](Outcomes::failures) is the same in every run.
     ///
     /// # Errors
     /// As [`map`](Self::map), except for failures, panics and deaths in the kernel.

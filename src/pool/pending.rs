@@ -15,7 +15,8 @@ use crate::error::{JobError, Result};
 
 /// A job that was started in a [scope](Pool::scope) and may still run.
 ///
-/// Dropping it does not stop the job: the scope waits for it at its end.
+/// Dropping it does not stop the job: the scope waits for it at its end. In an `async` block it
+/// may be awaited (its [`IntoFuture`]).
 #[derive(Debug)]
 #[must_use = "the scope waits for the job anyway, but only this gives its result"]
 pub struct Pending<'scope, T> {
@@ -26,6 +27,10 @@ pub struct Pending<'scope, T> {
 impl<'scope, T> Pending<'scope, T> {
     pub(super) fn new(pool: &'scope Pool, running: Running<T>) -> Self {
         Pending { pool, running }
+    }
+
+    pub(super) fn into_parts(self) -> (&'scope Pool, Running<T>) {
+        (self.pool, self.running)
     }
 
     /// Waits until the job is over, whether well or badly.
@@ -61,7 +66,7 @@ impl<'scope, T> Pending<'scope, T> {
     /// chunks are put back as they were, and new workers started. A thread cannot be killed: the
     /// backends `threads` and `serial` wait for the chunks in progress however long they take.
     pub fn cancel(&self) {
-        self.pool.cancel(&self.running.ticket);
+        self.pool.cancel(self.running.ticket.slot(), self.running.ticket.epoch());
     }
 
     /// Waits for the job and gives its result.

@@ -11,13 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Pool;
-use super::jobs::Ticket;
-use crate::config::INLINE_RESULT_BYTES;
+use super::ticket::{Bits, Ticket};
 use crate::error::JobError;
 use crate::segment::Segment;
-
-/// What lies in a job's inline result.
-pub(crate) type Bits = [u64; INLINE_RESULT_BYTES / 8];
 
 /// Result slots that lie in a segment: it, and the bytes before the first slot.
 pub(crate) type Place = (Arc<Segment>, usize);
@@ -70,7 +66,7 @@ impl<T> Running<T> {
 
     #[cfg(feature = "capi")]
     pub(crate) fn cancel(&self, pool: &Pool) {
-        pool.cancel(&self.ticket);
+        pool.cancel(self.ticket.slot(), self.ticket.epoch());
     }
 
     pub(crate) fn wait_timeout(&self, pool: &Pool, limit: Duration) -> Result<(), JobError> {
@@ -93,7 +89,7 @@ impl<T> Running<T> {
         let bits = pool.jobs.finish(&self.ticket)?;
         Ok(match self.value {
             Value::Made(value) => value,
-            Value::Read(place, read) => read(&bits, place.as_ref()),
+            Value::Read(place, read) => read(bits, place.as_ref()),
         })
     }
 }

@@ -8,13 +8,13 @@
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytemuck::Pod;
 use ndarray::Ix1;
 
-use super::jobs::{OnDeath, Ticket};
+use super::jobs::OnDeath;
 use super::pending::Pending;
 use super::running::Running;
 use super::{Job, Pool};
@@ -27,17 +27,10 @@ use crate::error::Result;
 #[derive(Debug)]
 pub struct Scope<'scope, 'env: 'scope> {
     pool: &'scope Pool,
-    tickets: Mutex<Tickets>,
+    /// Its name among the scopes of the pool: a job says which one waits for it.
+    name: u64,
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
-}
-
-/// Jobs of the scope that may still run.
-#[derive(Debug, Default)]
-struct Tickets {
-    all: Vec<Ticket>,
-    /// With so many of them, look which are over.
-    prune_at: usize,
 }
 
 impl Pool {
@@ -96,8 +89,8 @@ impl Pool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
     {
-        let scope =
-            Scope { pool: self, tickets: Mutex::default(), scope: PhantomData, env: PhantomData };
+        let name = self.next_scope.fetch_add(1, Ordering::Relaxed);
+        let scope = Scope { pool: self, name, scope: PhantomData, env: PhantomData };
         let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
         scope.end(result.is_err());
         match result {
@@ -167,7 +160,9 @@ impl<'scope> Scope<'scope, '_> {
 
     /// A job with options of its own: `s.job().stream(7).map(…)`.
     pub fn job(&'scope self) -> ScopedJob<'scope> {
-        ScopedJob { pool: self.pool, tickets: &self.tickets, job: self.pool.job() }
+        let mut job = self.pool.job();
+        job.scope = self.name;
+        ScopedJob { pool: self.pool, job }
     }
 
     /// Waits for every job of the scope; whatever they borrowed is free again.
@@ -175,19 +170,15 @@ impl<'scope> Scope<'scope, '_> {
         if self.pool.is_fork() {
             return;
         }
-        let tickets = std::mem::take(&mut self.lock().all);
+        let jobs = self.pool.jobs.of_scope(self.name);
         if cancel {
-            tickets.iter().for_each(|ticket| self.pool.cancel(ticket));
+            jobs.iter().for_each(|&(slot, epoch)| self.pool.cancel(slot, epoch));
         }
-        for ticket in &tickets {
-            self.pool.drive(ticket);
+        for (slot, epoch) in jobs {
+            self.pool.drive_slot(slot, epoch);
             // The slot is free for others, whether or not anybody asked for the result.
-            let _ = self.pool.jobs.finish(ticket);
+            self.pool.jobs.take_out(slot, epoch);
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Tickets> {
-        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -196,7 +187,6 @@ impl<'scope> Scope<'scope, '_> {
 #[must_use = "a job starts when `map`, `for_each` or `call` is called on it"]
 pub struct ScopedJob<'scope> {
     pool: &'scope Pool,
-    tickets: &'scope Mutex<Tickets>,
     job: Job<'scope>,
 }
 
@@ -287,17 +277,9 @@ impl<'scope> ScopedJob<'scope> {
         Ok(self.keep(running))
     }
 
-    /// From here on the scope waits for the job.
+    /// The scope waits for the job; without workers it is run here and now.
     fn keep<T>(self, running: Running<T>) -> Pending<'scope, T> {
         let pool = self.pool;
-        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
-        if tickets.all.len() >= tickets.prune_at {
-            // Doubled each time: a job costs one look, however many the scope starts.
-            tickets.all.retain(|ticket| !pool.jobs.is_over(ticket));
-            tickets.prune_at = (2 * tickets.all.len()).max(1024);
-        }
-        tickets.all.push(running.ticket.clone());
-        drop(tickets);
         if pool.is_serial() {
             running.wait(pool);
         }

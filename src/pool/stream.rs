@@ -10,8 +10,8 @@ use bytemuck::Pod;
 use ndarray::Ix1;
 
 use super::Pool;
-use super::jobs::Watched;
 use super::running::{Running, Value};
+use super::watched::Watched;
 use crate::array::SharedArray;
 use crate::error::Result;
 use crate::protocol::{State, Word};

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use super::Job;
-use super::running::{Bits, Running, Value};
+use super::running::{Running, Value};
+use super::ticket::Bits;
 use crate::args::Description;
 use crate::array::AnyArray;
 use crate::config::INLINE_RESULT_BYTES;
@@ -56,6 +57,6 @@ impl Job<'_> {
         }
         let ticket =
             self.publish_at(description, kernel.entry, kernel.offset, None, result_bytes)?;
-        Ok(Running { ticket, chunks, value: Value::Read(None, |bits, _| *bits) })
+        Ok(Running { ticket, chunks, value: Value::Read(None, |bits, _| bits.clone()) })
     }
 }

@@ -10,6 +10,9 @@ use crate::npy::NpyError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateError {
+    /// A queue for no items.
+    #[error("a queue with room for 0 items can never hold one; ask for at least 1")]
+    NoRoom,
     /// More bytes than an address space has.
     #[error(
         "shape {shape:?} of {item_bytes}-byte elements is larger than any memory; ask for less"

@@ -116,7 +116,7 @@ impl Task {
             }
         }
         self.results = if head.results == 0 {
-            control.inline_result(self.slot)
+            control.inline_result(self.slot, head.result_bytes)
         } else {
             let end = head
                 .chunks

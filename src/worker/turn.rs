@@ -29,6 +29,7 @@ enum Attempt {
 pub(super) struct Turn<'a> {
     pub(super) control: &'a Control,
     pub(super) dispatch: &'a Dispatch,
+    pub(super) shutdown: &'a AtomicU64,
     pub(super) line: &'a JobLine,
     pub(super) current: &'a Current,
     /// Where this worker says that its journal counts: in `current`, or in the job's checkpoint.
@@ -56,7 +57,7 @@ impl Turn<'_> {
             cursor.find(self.control, self.task.slot, self.task.epoch, self.words)
         {
             if ran && self.dispatch.live.load(Ordering::Relaxed) != alone
-                || self.dispatch.shutdown.load(Ordering::Relaxed) != 0
+                || self.shutdown.load(Ordering::Relaxed) != 0
                 || self.left.get() == 0
             {
                 return (ran, false);
@@ -84,8 +85,9 @@ impl Turn<'_> {
         let Some(previous) = protocol::claim(word, owner, epoch) else {
             return Attempt::Taken;
         };
+        // Not `==`: by the time of the second look a later job of the slot may be stopped.
         if self.line.live.load(Ordering::SeqCst) != epoch
-            || self.line.stop.load(Ordering::SeqCst) == epoch
+            || self.line.stop.load(Ordering::SeqCst) >= epoch
         {
             protocol::give_back(word, owner, epoch, previous);
             return Attempt::Stopped;

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::child::{Ended, Run};
 use super::command::CommandLine;
+use super::json::Report;
 use crate::cli::failure::Failure;
 
 /// A command that is through, with its last attempt.
@@ -20,6 +21,7 @@ pub(super) struct Finished {
     pub(super) run: Run,
     pub(super) attempts: u32,
     pub(super) seconds: f64,
+    pub(super) worker: usize,
 }
 
 /// Takes what is finished in any order, and prints it in that of the commands.
@@ -32,20 +34,28 @@ pub(super) struct Printer<'a> {
     waiting: BTreeMap<usize, Finished>,
     printed: usize,
     tally: Tally,
+    /// With --json: the PUs of each worker, and what is through.
+    json: Option<(&'a [Vec<usize>], Vec<Finished>)>,
 }
 
+/// How many commands ended how.
 #[derive(Debug, Default)]
-struct Tally {
-    succeeded: usize,
-    again: usize,
-    failed: usize,
-    timed_out: usize,
-    not_started: usize,
-    slowest: f64,
+pub(super) struct Tally {
+    pub(super) succeeded: usize,
+    pub(super) again: usize,
+    pub(super) failed: usize,
+    pub(super) timed_out: usize,
+    pub(super) not_started: usize,
+    pub(super) slowest: f64,
 }
 
 impl<'a> Printer<'a> {
-    pub(super) fn new(commands: &'a [CommandLine], quiet: bool) -> Self {
+    /// `places`: all is to be one JSON object, in which these are the PUs of each worker.
+    pub(super) fn new(
+        commands: &'a [CommandLine],
+        quiet: bool,
+        places: Option<&'a [Vec<usize>]>,
+    ) -> Self {
         let visible = !quiet && io::stderr().is_terminal();
         Printer {
             commands,
@@ -55,6 +65,7 @@ impl<'a> Printer<'a> {
             waiting: BTreeMap::new(),
             printed: 0,
             tally: Tally::default(),
+            json: places.map(|places| (places, Vec::new())),
         }
     }
 
@@ -82,13 +93,22 @@ impl<'a> Printer<'a> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+        if let Some((places, finished)) = self.json.take() {
+            let seconds = self.started.elapsed().as_secs_f64();
+            let report = Report::new(self.commands, finished, places, &self.tally, seconds)?;
+            writeln!(io::stdout().lock(), "{}", report.to_text()).map_err(Failure::Stdout)?;
+        }
         if !self.quiet {
             say!("pinpool: {}", self.summary());
         }
         Ok(self.tally.succeeded == self.commands.len())
     }
 
-    fn print(&self, finished: Finished) -> Result<(), Failure> {
+    fn print(&mut self, finished: Finished) -> Result<(), Failure> {
+        if let Some((_, all)) = &mut self.json {
+            all.push(finished);
+            return Ok(());
+        }
         let command = &self.commands[finished.index];
         match &self.bar {
             Some(bar) => bar.suspend(|| print(command, finished)),
