@@ -20,17 +20,23 @@ impl Task {
     }
 
     /// The undo copy is on the disk.
+    #[cold]
+    #[inline(never)]
     pub(super) fn sync_journal(&self, chunk: u64) -> Result<(), String> {
         let bytes = self.updates().map(|(arg, _)| chunk_bytes(arg, chunk).len()).sum();
         told(flush::range(Step::Journal, self.journal_base, bytes), "the checkpoint")
     }
 
     /// So is whether it counts.
+    #[cold]
+    #[inline(never)]
     pub(super) fn sync_armed(&self, step: Step) -> Result<(), String> {
         told(flush::range(step, self.record(), 8), "the checkpoint")
     }
 
     /// So is all that the chunk changed, but not yet the mark.
+    #[cold]
+    #[inline(never)]
     pub(super) fn sync_data(&self, step: Step, chunk: u64) -> Result<(), String> {
         let written = [ArgKind::Update as u64, ArgKind::Overwrite as u64];
         let args = &self.desc.args[..self.desc.head.args as usize];
@@ -47,6 +53,8 @@ impl Task {
     }
 
     /// And the mark.
+    #[cold]
+    #[inline(never)]
     pub(super) fn sync_mark(&self, chunk: u64) -> Result<(), String> {
         let word = &raw const self.words()[chunk as usize];
         told(flush::range(Step::Mark, word.cast(), 8), "the checkpoint")

@@ -172,7 +172,9 @@ impl Task {
         Ok(base)
     }
 
-    /// W2: keeps the old bytes of `chunk`.
+    /// W2: keeps the old bytes of `chunk`. A call of its own, so that `tests/python/stores.py` sees
+    /// it in the machine code.
+    #[inline(never)]
     pub(super) fn save(&self, chunk: u64) {
         let mut at = self.journal_base;
         for (arg, base) in self.updates() {
@@ -186,7 +188,8 @@ impl Task {
         }
     }
 
-    /// Puts the old bytes of `chunk` back.
+    /// Puts the old bytes of `chunk` back; a call of its own, as `save`.
+    #[inline(never)]
     pub(super) fn restore(&self, chunk: u64) {
         let mut at = self.journal_base.cast_const();
         for (arg, base) in self.updates() {

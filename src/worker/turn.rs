@@ -208,6 +208,8 @@ impl Turn<'_> {
 }
 
 /// Keeps a worker's failure at the lowest chunk of the job (slot, epoch).
+#[cold]
+#[inline(never)]
 pub(super) fn report(
     control: &Control,
     worker: usize,

@@ -29,14 +29,16 @@ PUT_BACK = "pool::recover::restore"
 RULES = {
     RUN: [
         ("entry", "save", "arm", "armed before the undo copy is made"),
-        ("save", "arm", "kernel done", "the kernel runs, or the chunk is done, before arming"),
+        # (A claim begins the next chunk, after one that failed before it was armed.)
+        ("save", "arm claim", "kernel done", "the kernel runs, or the chunk is done, before arming"),
         ("done", "claim", "kernel", "done before the kernel has run"),
         ("kernel arm", "done fail", "disarm", "disarmed before done"),
         ("chunk", "claim", "disarm", "the next chunk is named before the last is disarmed"),
     ],
     FAIL: [
         ("entry", "restore", "disarm", "disarmed before the data are put back"),
-        ("restore", "disarm", "done", "the word is given up before disarming"),
+        # (What a durable job cannot write to the disk stays armed: a resume puts it back.)
+        ("restore", "disarm sync", "done", "the word is given up before disarming"),
         ("done", "", "restore disarm", "the word is given up too early"),
     ],
     RECOVER: [
@@ -133,6 +135,8 @@ def event(name, steps, i, arm):
         return "save"
     if RESTORE in target or (name == RECOVER and PUT_BACK in target):
         return "restore"
+    if target.endswith("::sync_data"):
+        return "sync"
     if "turn::Turn::fail" in target:
         return "fail"
     return (event_arm if arm else event_x86)(name, steps, i)
