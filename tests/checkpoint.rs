@@ -192,10 +192,11 @@ fn kill_group(child: &Child) {
 fn storm(dice: &mut Dice, path: &Path, durable: bool, longest: Duration) -> (u32, String) {
     const MOST: u32 = 15;
     let file = Checkpoint::beside(path);
-    let (mut kills, mut begun) = (0, false);
+    // A file may be there that its run was killed in the making of: then it is made anew.
+    let (mut kills, mut anew) = (0, true);
     loop {
-        begun = begun || file.exists();
-        let child = start(if begun { "goes on" } else { "begins" }, path, durable);
+        let goes_on = !std::mem::take(&mut anew) && file.exists();
+        let child = start(if goes_on { "goes on" } else { "begins" }, path, durable);
         std::thread::sleep(Duration::from_micros(dice.below(longest.as_micros() as u64 / 2)));
         // A slow machine would never be done.
         if kills < MOST {
@@ -204,7 +205,7 @@ fn storm(dice: &mut Dice, path: &Path, durable: bool, longest: Duration) -> (u32
         let output = child.wait_with_output().expect("it ends");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if text.contains("unbegun") {
-            begun = false;
+            anew = true;
             continue;
         }
         if let Some(sums) = text.lines().find_map(|l| l.split_once("sums ")) {
