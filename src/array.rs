@@ -51,7 +51,10 @@ pub struct SharedArray<T: Pod, D: Dimension> {
 
 impl<T: Pod, D: Dimension> Drop for SharedArray<T, D> {
     fn drop(&mut self) {
-        self.segment.unname();
+        // The bytes of a segment that has no header yet (`bytes_of`) are not the array of its name.
+        if self.data_offset > 0 {
+            self.segment.unname();
+        }
     }
 }
 
