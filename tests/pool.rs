@@ -127,3 +127,18 @@ fn the_bits_are_the_same_for_any_number_of_workers() {
         assert_eq!(run(workers, Backend::Threads), expected);
     }
 }
+
+#[test]
+fn an_array_that_is_named_while_workers_are_awake_reaches_them_whole() {
+    let pool = pool(2, Backend::Processes);
+    for i in 0..300u64 {
+        // Awake workers look at the array as soon as they hear of it.
+        assert_eq!(pool.call((), |(), _| 7u64).unwrap(), 7);
+        let name = format!("pinpool-test-awake-{}-{i}", std::process::id());
+        // SAFETY: nobody else knows the name.
+        let mut x = unsafe { SharedArray::<u64, _>::create_named(&name, 1000) }.unwrap();
+        x.view_mut().fill(i);
+        let sums = pool.map(x.chunks(100), |c, _| c.sum()).unwrap();
+        assert_eq!(sums.total(), 1000 * i);
+    }
+}

@@ -150,11 +150,17 @@ impl Segment {
             }
             CreateError::System { action: "map", name: name.clone(), source }
         })?;
+        // Where there is no room, dropping it removes the name. The length comes first, since a
+        // worker that hears of the segment looks at it.
+        let size =
+            |reserve| size_and_reserve(&segment.fd, len, &name, registry.shm_path(), reserve);
+        size(Reserve::Later)?;
         // Before the pages are reserved, which takes a while: workers that know the name remove it
         // if this process is killed meanwhile.
         audience::tell(&segment);
-        // Where there is no room, dropping it removes the name.
-        size_and_reserve(&segment.fd, len, &name, registry.shm_path(), reserve)?;
+        if reserve == Reserve::Now {
+            size(Reserve::Now)?;
+        }
         Ok(segment)
     }
 
