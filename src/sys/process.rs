@@ -199,9 +199,11 @@ pub(crate) fn is_privileged() -> bool {
 }
 
 /// What std does before `main`, and a worker before that: a closed pipe is an error and no death.
-/// SIGINT is the parent's business.
+/// What terminals, batch systems and `mpirun` send to whole groups is the parent's business: when
+/// it dies of it, workers remove its names and end.
 pub(crate) fn worker_signals() {
-    for signal in [libc::SIGPIPE, libc::SIGINT] {
+    let groups = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+    for signal in [libc::SIGPIPE].into_iter().chain(groups) {
         // SAFETY: installs no handler of ours, only "ignore".
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
