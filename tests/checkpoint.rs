@@ -581,6 +581,9 @@ fn a_run_that_lives_is_not_resumed_and_one_that_is_dead_but_for_a_stopped_worker
     assert!(in_use(&serial()));
     let worker = faults::children(child.id())[0];
     assert!(faults::signal_child(worker, child.id(), Signal::STOP));
+    // In effect, before the worker can see its parent's death.
+    let stat = || fs::read_to_string(format!("/proc/{worker}/stat")).unwrap_or_default();
+    assert!(wait_until(10, || stat().rsplit(") ").next().is_some_and(|s| s.starts_with('T'))));
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(in_use(&serial()), "a stopped worker could still store into a chunk");

@@ -93,7 +93,9 @@ fn a_run_that_is_killed_as_a_whole_again_and_again_ends_with_the_same_bits() {
                 signal_group(&child, Signal::KILL);
             }
             let output = child.wait_with_output().unwrap();
-            if output.status.success() {
+            // The checkpoint goes after the result was printed: a kill behind that changes nothing.
+            let printed = !f.checkpoint.exists() && !output.stdout.is_empty();
+            if output.status.success() || printed {
                 break Outcome {
                     status: output.status,
                     stdout: String::from_utf8(output.stdout).unwrap(),
