@@ -18,8 +18,10 @@ use crate::error::ArgsError;
 use crate::layout::{ArgDesc, ArgKind, JobDesc};
 
 mod description;
+mod mapping;
 
 pub(crate) use description::{Description, reuse};
+pub(crate) use mapping::Mapping;
 
 /// An argument of a job, or a tuple of arguments.
 ///

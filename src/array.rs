@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{ArrayView, ArrayViewMut, Dimension, IntoDimension, Ix1};
+use ndarray::{ArrayView, ArrayViewMut, Dimension, IntoDimension};
 
 use crate::element::{Dtype, Pod, dtype_of};
 use crate::npy;
@@ -51,10 +51,7 @@ pub struct SharedArray<T: Pod, D: Dimension> {
 
 impl<T: Pod, D: Dimension> Drop for SharedArray<T, D> {
     fn drop(&mut self) {
-        // The bytes of a segment that has no header yet (`bytes_of`) are not the array of its name.
-        if self.data_offset > 0 {
-            self.segment.unname();
-        }
+        self.segment.unname();
     }
 }
 
@@ -359,13 +356,5 @@ impl<T: Pod, D: Dimension> std::fmt::Debug for SharedArray<T, D> {
             .field("dtype", &self.dtype().descr())
             .field("segment", &self.segment)
             .finish_non_exhaustive()
-    }
-}
-
-impl SharedArray<u8, Ix1> {
-    /// All bytes of a segment whose header is still to come, as the argument of a job.
-    pub(crate) fn bytes_of(segment: Arc<Segment>) -> Self {
-        let dim = Ix1(segment.len());
-        Self { segment, data_offset: 0, dim, element: PhantomData }
     }
 }

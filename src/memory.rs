@@ -166,7 +166,7 @@ impl<'a> Mount<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// What is left of `free` bytes after the spare part.
@@ -175,7 +175,7 @@ mod tests {
     }
 
     /// A made tree of /proc and /sys files.
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    pub(crate) fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::array::SharedArray;
+use crate::args::Mapping;
 use crate::chunk::{chunk_count, chunk_range, share};
 use crate::ctx::Ctx;
 use crate::error::Result;
@@ -105,11 +105,9 @@ pub(crate) fn by_workers(
         }
     });
     let parts = items(parts.collect::<Vec<_>>())?;
-    let bytes = SharedArray::bytes_of(Arc::clone(segment));
     // The stream is not used; without naming one the call would count, and later jobs draw others.
-    let errors = pool.stream(0).map((bytes.whole(), parts), |(bytes, part), ctx| {
-        touch_part(bytes.as_ptr() as usize, &part, ctx)
-    })?;
+    let args = (Mapping(segment), parts);
+    let errors = pool.stream(0).map(args, |(base, part), ctx| touch_part(base, &part, ctx))?;
     let failed = errors.as_slice().iter().find(|&&error| error != 0);
     let done = failed.map_or(Ok(()), |&error| Err(io::Error::from_raw_os_error(error)));
     Ok(finish(segment, done)?)
