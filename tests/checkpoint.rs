@@ -365,6 +365,8 @@ fn a_job_that_failed_is_resumed_by_the_same_pool_though_it_has_run_others_since(
         part(&pool, &mut x, Checkpoint::begin(&file), 1).expect_err("chunk 20 fails");
         let squares = pool.map(indices(2_000), |i, _| i * i).expect("the pool lives on");
         assert_eq!(squares.as_slice()[1_999], 1_999 * 1_999);
+        // More parameters than the job's own, in memory that it may get.
+        assert_eq!(pool.call(Param([3u64; 100]), |p, _| p[99]).expect("it does"), 3);
         let error = part(&pool, &mut x, Checkpoint::resume(&file), 1).expect_err("it still does");
         assert!(
             matches!(error, Error::Job(JobError::Failed { chunk: 20, .. })),

@@ -138,7 +138,10 @@ pub(crate) fn header(seed: u64, args: &Description, like: &Like) -> Result<Heade
     header.journal_bytes = head.journal_bytes;
     header.args = head.args;
     header.param_bytes = head.param_bytes;
-    header.params = args.desc.params;
+    // What lies behind them is of earlier jobs.
+    let used = ..head.param_bytes as usize;
+    let params: &[u8] = bytemuck::cast_slice(&args.desc.params);
+    bytemuck::cast_slice_mut::<u64, u8>(&mut header.params)[used].copy_from_slice(&params[used]);
     for i in 0..(head.args as usize).min(MAX_ARGS) {
         header.arg[i] = record(args, i)?;
     }
