@@ -146,9 +146,9 @@ impl Control {
     pub(crate) fn expect(&self, slot: usize) {
         let line = self.job(slot);
         prefetch::read((&raw const *line).cast());
-        let head = self.desc(slot).as_ptr();
-        prefetch::read(head.cast());
-        prefetch::read(head.wrapping_add(8).cast());
+        for word in self.desc(slot)[..size_of::<JobHead>() / 8].iter().step_by(8) {
+            prefetch::read((&raw const *word).cast());
+        }
         prefetch::write((&raw const line.complete).cast());
     }
 

@@ -139,6 +139,8 @@ impl<S: SegmentSource> Worker<S> {
     pub(crate) fn pass(&mut self) -> bool {
         let mut any = false;
         loop {
+            // A worker that never rests would hold on to what its callers have let go of.
+            self.read_mail();
             let header = self.control.header();
             let live = header.dispatch.live.load(Ordering::SeqCst);
             let ends = header.shutdown.word.load(Ordering::Relaxed) != 0 || self.left.get() == 0;
@@ -268,12 +270,7 @@ impl<S: SegmentSource> Worker<S> {
     /// Looks for work for a while, then sleeps until somebody says that there is some.
     fn idle(&mut self, seq: u64) {
         let began = self.trace.start();
-        let mail = self.control.worker(self.index).park.mail.load(Ordering::Acquire);
-        if mail != self.mail_seen {
-            self.mail_seen = mail;
-            self.forget_finished();
-            self.source.tidy();
-        }
+        let mail = self.read_mail();
         let (dispatch, shutdown) =
             (&self.control.header().dispatch, &self.control.header().shutdown.word);
         let park = &self.control.worker(self.index).park;
@@ -296,6 +293,17 @@ impl<S: SegmentSource> Worker<S> {
         }
         park.state.store(BUSY, Ordering::SeqCst);
         self.trace.end(EventKind::Wait, began, 0);
+    }
+
+    /// Takes what came by mail; says how much has come so far.
+    fn read_mail(&mut self) -> u64 {
+        let mail = self.control.worker(self.index).park.mail.load(Ordering::Acquire);
+        if mail != self.mail_seen {
+            self.mail_seen = mail;
+            self.forget_finished();
+            self.source.tidy();
+        }
+        mail
     }
 
     /// Jobs that are over hold no mappings.

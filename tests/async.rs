@@ -346,3 +346,12 @@ fn check(results: &[u64], p: u64, n: u64) {
     let expected: Vec<_> = (0..n).map(|i| p.wrapping_mul(i + 1)).collect();
     assert_eq!(results, expected);
 }
+
+#[test]
+fn progress_that_is_never_due_is_told_at_the_end() {
+    let pool = Pool::builder().workers(1).oversubscribe(true).build().unwrap();
+    let told = std::cell::Cell::new(0);
+    let tell = |p: pinpool::Progress| told.set(told.get() + p.done);
+    pool.job().on_progress(Duration::MAX, &tell).for_each(indices(5), |_, _| {}).unwrap();
+    assert_eq!(told.get(), 5);
+}

@@ -376,6 +376,37 @@ fn a_job_that_failed_is_resumed_by_the_same_pool_though_it_has_run_others_since(
 }
 
 #[test]
+fn a_callback_that_panics_leaves_a_checkpoint_that_can_be_gone_on_with() {
+    let _alone = alone();
+    for backend in [Backend::Serial, Backend::Threads, Backend::Processes] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let array = folder.path().join("x.npy");
+        make(&array, ROWS);
+        let file = Checkpoint::beside(&array);
+        let builder = Pool::builder().workers(2).oversubscribe(true).backend(backend).seed(7);
+        let pool = builder.build().expect("a pool");
+        let mut x = open(&array);
+        let count = |checkpoint, tell: &dyn Fn(pinpool::Progress), x: &mut Array| {
+            let job = pool.job().stream(3).checkpoint(checkpoint);
+            let job = job.on_progress(Duration::from_millis(1), tell);
+            job.map(x.chunks_mut(CHUNK), |mut c, _| {
+                c.iter_mut().for_each(|v| *v += 1);
+                c.len() as u64
+            })
+        };
+        let tell = |_: pinpool::Progress| panic!("the caller's own");
+        let begin = Checkpoint::begin(&file).keep(true);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            count(begin, &tell, &mut x).map(drop)
+        }));
+        panicked.expect_err("the callback panics");
+        let lens = count(Checkpoint::resume(&file), &|_| {}, &mut x);
+        assert_eq!(lens.expect("nobody has it").total(), ROWS as u64, "{backend}");
+        assert!(x.as_slice().iter().zip(1..).all(|(&v, i)| v == i), "{backend}");
+    }
+}
+
+#[test]
 fn what_differs_from_the_job_that_was_begun_is_named_and_changes_nothing() {
     let _alone = alone();
     let half = half_done();

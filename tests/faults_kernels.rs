@@ -283,6 +283,52 @@ fn a_chunk_that_is_told_of_and_then_killed_is_told_of_at_each_attempt() {
 }
 
 #[test]
+fn a_chunk_of_a_part_that_takes_long_is_told_of_by_its_number_in_the_whole() {
+    let _watchdog = watchdog("stalls of a part", 60);
+    let told = std::cell::RefCell::new(Vec::new());
+    pool(2)
+        .job()
+        .part_of(6, 10)
+        .on_stall(Duration::from_millis(100), &|s| told.borrow_mut().push(s.chunk))
+        .for_each(indices(4), |i, _| {
+            std::thread::sleep(Duration::from_millis(if i == 8 { 600 } else { 1 }));
+        })
+        .expect("it goes on");
+    assert!(told.into_inner().contains(&8));
+}
+
+#[test]
+fn a_chunk_lost_with_its_file_is_one_verdict_of_a_job_that_keeps_going() {
+    let _watchdog = watchdog("a truncated file, kept going", 60);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("array.npy");
+    // SAFETY: not kept: that somebody truncates it is what is tested.
+    let made = unsafe { SharedArray::<u64, Ix1>::create_file(&path, 64 * 1024) };
+    let mut x = made.expect("a file");
+    let pool = pool(2);
+    let outcomes = std::thread::scope(|s| {
+        s.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            let file = std::fs::OpenOptions::new().write(true).open(&path).expect("ours");
+            file.set_len(4_096).expect("ours");
+        });
+        // All but the first chunk are through before the file is cut.
+        pool.try_map_all(x.chunks_mut(8 * 1024), |mut c: ChunkMut<'_, u64, Ix1>, ctx: &mut Ctx| {
+            if ctx.chunk() == 0 {
+                std::thread::sleep(Duration::from_millis(800));
+            }
+            c[0] += 1;
+            Ok::<u64, String>(ctx.chunk())
+        })
+    });
+    let outcomes = outcomes.expect("the job goes on");
+    let failures: Vec<_> = outcomes.failures().map(|e| (e.chunk, e.died, e.to_string())).collect();
+    let [(0, true, text)] = &failures[..] else { panic!("{failures:?}") };
+    assert!(text.contains("1 deaths") && text.contains("SIGBUS"), "{text}");
+    assert_eq!(outcomes.values().count(), 7);
+}
+
+#[test]
 fn a_file_truncated_under_a_job_is_a_clear_error_and_the_pool_lives_on() {
     let _watchdog = watchdog("a truncated file", 60);
     let folder = tempfile::tempdir().expect("a folder");

@@ -14,6 +14,7 @@ use super::{Attached, Checkpoint};
 use crate::args::Description;
 use crate::error::Error;
 use crate::layout::{DURABLE, JobHead};
+use crate::pool::recover::Loss;
 use crate::protocol::{MAX_EPOCH, Owner, State, Word};
 use crate::segment::Segment;
 use crate::segment::locked::{Locked, Refused, sync_name};
@@ -172,7 +173,11 @@ impl Checkpoint {
         check(&segment, layout, begun.chunks, had).map_err(damaged)?;
         let words = words(&segment, begun.chunks);
         for worker in 0..had {
-            put_back(&args.desc, &args.segments, &segment, worker, words).map_err(damaged)?;
+            let back = put_back(&args.desc, &args.segments, &segment, worker, words);
+            back.map_err(|(_, loss)| match loss {
+                Loss::Unwritten(source) => self.system("put a chunk back from")(source),
+                loss => damaged(loss.note()),
+            })?;
         }
         let before = settle(words);
         if had < workers {

@@ -10,26 +10,29 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 use super::RECORD_BYTES;
 use crate::layout::{ArgKind, DURABLE, JobDesc};
 use crate::mutant::{self, Mutant};
-use crate::pool::recover::{DAMAGED, Journal, restore};
+use crate::pool::recover::{Journal, Loss, restore};
 use crate::protocol::{State, Word};
 use crate::segment::Segment;
 use crate::sys::flush::{self, Step};
 
-/// Puts back what `worker`, which is dead, had begun and not done. The text says what keeps the
-/// chunk from being put back; then its journal still counts.
+/// Puts back what `worker`, which is dead, had begun and not done; else the chunk, and what keeps it
+/// from being put back: then its journal still counts.
 pub(crate) fn put_back(
     desc: &JobDesc,
     segments: &[Arc<Segment>],
     checkpoint: &Segment,
     worker: usize,
     words: &[AtomicU64],
-) -> Result<(), &'static str> {
+) -> Result<(), (u64, Loss)> {
     let durable = desc.head.flags & DURABLE != 0;
     let at = (desc.head.records + worker as u64 * desc.head.record_stride) as usize;
     let armed = armed_word(checkpoint, at);
     // Read once, then checked.
     let Some(chunk) = armed.load(Ordering::Acquire).checked_sub(1) else { return Ok(()) };
-    let Some(word) = words.get(chunk as usize) else { return Err(DAMAGED) };
+    let Some(word) = words.get(chunk as usize) else {
+        return Err((chunk, Loss::Damaged));
+    };
+    let unwritten = |error| (chunk, Loss::Unwritten(error));
     let done = Word(word.load(Ordering::Acquire)).state() == State::Done;
     if mutant::on(Mutant::DisarmBeforeRestore) {
         armed.store(0, Ordering::Release);
@@ -38,27 +41,24 @@ pub(crate) fn put_back(
     if !done && !mutant::on(Mutant::NoRestore) || mutant::on(Mutant::RestoreUnchecked) {
         let (start, bytes) = (at + RECORD_BYTES, desc.head.record_stride as usize - RECORD_BYTES);
         let journal = Journal { segment: checkpoint, start, bytes };
-        restore(desc, segments, chunk, &journal)?;
+        restore(desc, segments, chunk, &journal).map_err(|loss| (chunk, loss))?;
         compiler_fence(Ordering::SeqCst);
         if durable {
-            sync_chunk(desc, segments, chunk).map_err(|_| UNWRITTEN)?;
+            sync_chunk(desc, segments, chunk).map_err(unwritten)?;
         }
     } else if durable {
         // The mark counts once it is on the disk; until then the journal may be needed.
         let at = std::ptr::from_ref(word).cast();
-        flush::range(Step::Mark, at, 8).map_err(|_| UNWRITTEN)?;
+        flush::range(Step::Mark, at, 8).map_err(unwritten)?;
     }
     armed.store(0, Ordering::Release);
     compiler_fence(Ordering::SeqCst);
     if durable {
         let at = std::ptr::from_ref(armed).cast();
-        flush::range(Step::Disarmed, at, 8).map_err(|_| UNWRITTEN)?;
+        flush::range(Step::Disarmed, at, 8).map_err(unwritten)?;
     }
     Ok(())
 }
-
-const UNWRITTEN: &str =
-    "and the disk refused what was put back; the checkpoint keeps the old bytes";
 
 /// The first word of the record at `at`.
 pub(super) fn armed_word(checkpoint: &Segment, at: usize) -> &AtomicU64 {

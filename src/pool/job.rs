@@ -397,10 +397,10 @@ impl<'p> Job<'p> {
             self.attend(&running);
         }
         running.wait(self.pool);
-        drop(over);
         if let Some(hook) = self.hook {
             (hook.tell)(running.progress(self.pool));
         }
+        drop(over);
         let value = running.take(self.pool);
         match &self.checkpoint {
             Some(of_job) => of_job.close(self.pool, value),
@@ -413,7 +413,9 @@ impl Job<'_> {
     /// Tells whom it is to tell, until the job is over; at once if there is nobody.
     fn attend<T>(&self, running: &Running<T>) {
         let mut stalls = self.stall.map(|s| (s, Attention::new(self.pool.workers(), s.after)));
-        let mut due = self.hook.map(|hook| (hook, Instant::now() + hook.every));
+        // Beyond the clock: never.
+        let next_due = |hook: Hook<'_>| Instant::now().checked_add(hook.every);
+        let mut due = self.hook.and_then(|hook| Some((hook, next_due(hook)?)));
         loop {
             let next = due.map(|(_, at)| at.saturating_duration_since(Instant::now()));
             let look = stalls.as_ref().map(|(_, attention)| attention.pause());
@@ -421,11 +423,11 @@ impl Job<'_> {
             if running.wait_timeout(self.pool, pause).is_ok() {
                 return;
             }
-            if let Some((hook, at)) = &mut due
-                && *at <= Instant::now()
+            if let Some((hook, at)) = due
+                && at <= Instant::now()
             {
                 (hook.tell)(running.progress(self.pool));
-                *at = Instant::now() + hook.every;
+                due = next_due(hook).map(|at| (hook, at));
             }
             if let Some((stall, attention)) = &mut stalls {
                 let all = self.pool.jobs.stalled(&running.ticket, attention);
@@ -447,6 +449,11 @@ impl Drop for Over<'_> {
         if !self.pool.jobs.is_over(self.ticket) {
             self.pool.cancel(self.ticket.slot(), self.ticket.epoch());
             self.pool.drive(self.ticket);
+        }
+        if std::thread::panicking() {
+            // Nobody will ask for its value: it holds on to nothing of what it had.
+            self.pool.jobs.take_out(self.ticket.slot(), self.ticket.epoch());
+            self.pool.let_go();
         }
     }
 }

@@ -168,6 +168,7 @@ impl Jobs {
             if claim.is_some() && !*told && elapsed >= attention.after {
                 *told = true;
                 let pid = self.control.worker(worker).standing.pid.load(Ordering::Relaxed) as u32;
+                let chunk = job.desc.head.first_chunk + chunk;
                 stalls.push(Stall { chunk, worker, pid, elapsed });
             }
         }

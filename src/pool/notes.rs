@@ -26,16 +26,24 @@ impl Notes {
         }
     }
 
-    /// Told from the count of now: one that has grown since the last look is this death's.
+    /// No more deaths of this moment: what the count has grown by beside them is not of later ones.
+    pub(crate) fn settle(&mut self) {
+        self.oom_kills = oom_kills();
+    }
+
+    /// Told from the count of now: one that has grown since the last look is this death's, and one
+    /// a death, since several may be looked at together.
     fn killed(&mut self, now: Option<u64>) -> &'static str {
-        let before = std::mem::replace(&mut self.oom_kills, now);
-        match (before, now) {
-            (Some(before), Some(now)) if now > before => {
+        let before = self.oom_kills;
+        let grown = before.is_some_and(|before| now.is_some_and(|now| now > before));
+        self.oom_kills = if grown { before.map(|before| before + 1) } else { now };
+        match now {
+            Some(_) if grown => {
                 "the kernel killed it for lack of memory: use fewer workers, smaller chunks, or \
                  a file-backed array"
             }
-            (_, Some(_)) => "it was killed from outside, and not by the kernel for lack of memory",
-            _ => "it was killed from outside, or for lack of memory (see the kernel log)",
+            Some(_) => "it was killed from outside, and not by the kernel for lack of memory",
+            None => "it was killed from outside, or for lack of memory (see the kernel log)",
         }
     }
 }
@@ -86,6 +94,10 @@ mod tests {
         assert!(notes.killed(Some(3)).contains("not by the kernel"));
         assert!(notes.killed(Some(4)).contains("the kernel killed it for lack of memory"));
         assert!(notes.killed(Some(4)).contains("not by the kernel"));
+        // Two at once are looked at one after the other.
+        assert!(notes.killed(Some(6)).contains("the kernel killed it for lack of memory"));
+        assert!(notes.killed(Some(6)).contains("the kernel killed it for lack of memory"));
+        assert!(notes.killed(Some(6)).contains("not by the kernel"));
         assert!(notes.killed(None).contains("see the kernel log"));
     }
 

@@ -3,6 +3,7 @@
 //! It trusts nothing that a dead worker may have written, but the one word and the four numbers
 //! that say what it was at; extents and limits follow from the parent's own copy of the job.
 
+use std::io;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -33,7 +34,8 @@ impl Jobs {
         let journals = inner.journals.iter().chain(&inner.old_journals);
         let journal = journals.into_iter().find(|j| j.id() == journal_id).cloned();
         point(Point::R1, || any_worker(&self.control));
-        let mut lost = None;
+        // Chunks that could not be put back: slot, chunk, why.
+        let mut losses = Vec::new();
         let mut interrupted = false;
         if mutant::on(Mutant::DisarmBeforeRestore) {
             current.armed.store(0, Ordering::Release);
@@ -46,7 +48,7 @@ impl Jobs {
                 let file = job.segments.iter().find(|s| s.id() == job.desc.head.checkpoint);
                 let file = file.expect("a job holds its checkpoint");
                 let back = put_back(&job.desc, &job.segments, file, worker, words);
-                lost = lost.or(back.err().map(|note| (slot, note)));
+                losses.extend(back.err().map(|(chunk, loss)| (slot, chunk, loss.note())));
                 continue;
             }
             // R2: only if the word says that it was this incarnation's.
@@ -63,11 +65,11 @@ impl Jobs {
             }
             if armed && at.0 == job.epoch && (mine || unchecked) {
                 let old = journal.as_deref().map(Journal::whole);
-                lost = match old {
-                    Some(old) => restore(&job.desc, &job.segments, at.1, &old).err(),
-                    None => Some(DAMAGED),
-                }
-                .map(|why| (slot, why));
+                let back = match old {
+                    Some(old) => restore(&job.desc, &job.segments, at.1, &old),
+                    None => Err(Loss::Damaged),
+                };
+                losses.extend(back.err().map(|loss| (slot, at.1, loss.note())));
                 compiler_fence(Ordering::SeqCst);
                 point(Point::R2, || any_worker(&self.control));
             }
@@ -87,14 +89,17 @@ impl Jobs {
             let chunks = job.desc.head.chunks;
             let segment = job.words.clone();
             let words = words_of(&self.control, segment.as_ref(), slot, chunks);
-            let lost = lost.filter(|(s, _)| *s == slot).map(|(_, note)| note);
-            if let Some(note) = lost
-                && let Some(error) = count_death(job, at.1, (worker, pid), death, note, true)
+            let lost =
+                losses.iter().find(|loss| loss.0 == slot).map(|&(_, chunk, note)| (chunk, note));
+            if let Some((chunk, note)) = lost
+                && job.desc.head.checkpoint != 0
+                && let Some(error) = count_death(job, chunk, (worker, pid), death, note, true)
             {
-                // Whether or not its chunk was done: that journal must not be used again.
-                job.died.get_or_insert((at.1, error));
+                // Whether or not its chunk was done: a journal in a file must not be used again.
+                job.died.get_or_insert((chunk, error));
                 self.control.job(slot).stop.fetch_max(job.epoch, Ordering::SeqCst);
             }
+            let lost = lost.map(|(_, note)| note);
             for (chunk, word) in words.iter().enumerate() {
                 let chunk = chunk as u64;
                 if !protocol::is_claim_of(word, owner, job.epoch) {
@@ -148,9 +153,31 @@ impl Jobs {
 }
 
 /// Why a chunk could not be put back.
-pub(crate) const DAMAGED: &str = "and its journal is damaged: the chunk is lost";
-const TRUNCATED: &str = "and the file under the array was truncated meanwhile: the chunk is lost; \
-                         no other program may truncate a file that a job works on";
+#[derive(Debug)]
+pub(crate) enum Loss {
+    /// Its journal does not hold it.
+    Damaged,
+    /// A store beyond the file's end would end this process as it did the worker.
+    Truncated,
+    /// The disk refused what was put back; a checkpoint still has the old bytes.
+    Unwritten(io::Error),
+}
+
+impl Loss {
+    /// What the death of the worker is told with.
+    pub(crate) fn note(&self) -> &'static str {
+        match self {
+            Loss::Damaged => "and its journal is damaged: the chunk is lost",
+            Loss::Truncated => {
+                "and the file under the array was truncated meanwhile: the chunk is lost; no other \
+                 program may truncate a file that a job works on"
+            }
+            Loss::Unwritten(_) => {
+                "and the disk refused what was put back; the checkpoint keeps the old bytes"
+            }
+        }
+    }
+}
 
 /// Where old bytes are kept.
 pub(crate) struct Journal<'a> {
@@ -166,16 +193,16 @@ impl Journal<'_> {
 }
 
 /// Copies the old bytes of `chunk` back, over extents that follow from the parent's own copy of
-/// the job alone; the text says why it cannot be.
+/// the job alone.
 pub(crate) fn restore(
     desc: &JobDesc,
     segments: &[Arc<Segment>],
     chunk: u64,
     journal: &Journal<'_>,
-) -> Result<(), &'static str> {
+) -> Result<(), Loss> {
     let Journal { segment: old, start, bytes: room } = *journal;
     if start.checked_add(room).is_none_or(|end| end > old.len()) {
-        return Err(DAMAGED);
+        return Err(Loss::Damaged);
     }
     let mut at = 0;
     for arg in &desc.args[..desc.head.args as usize] {
@@ -184,14 +211,13 @@ pub(crate) fn restore(
         }
         let bytes = chunk_bytes(arg, chunk);
         let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else {
-            return Err(DAMAGED);
+            return Err(Loss::Damaged);
         };
         if bytes.end > segment.len() || at + bytes.len() > room {
-            return Err(DAMAGED);
+            return Err(Loss::Damaged);
         }
         if !segment.is_whole() {
-            // A store beyond the file's end would end this process as it did the worker.
-            return Err(TRUNCATED);
+            return Err(Loss::Truncated);
         }
         let from = old.base().wrapping_add(start + at);
         let to = segment.base().wrapping_add(bytes.start);

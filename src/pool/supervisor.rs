@@ -267,13 +267,18 @@ impl Loop {
     }
 
     fn reap(&mut self) {
+        let mut any = false;
         for worker in 0..self.children.len() {
             let Some((pid, pidfd)) = &self.children[worker].process else { continue };
             if let Some(death) = process::reap(pidfd.as_fd()) {
                 let pid = pid.as_raw_nonzero().get() as u32;
                 self.children[worker].process = None;
                 self.mourn(worker, pid, death);
+                any = true;
             }
+        }
+        if any {
+            self.notes.settle();
         }
     }
 
