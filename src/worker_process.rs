@@ -304,8 +304,10 @@ impl Mailbox {
 
     /// Takes one message, if one is there.
     fn take(&mut self) -> Result<Option<Message>, rustix::io::Errno> {
-        let Some((message, fd)) = mail::receive(&self.socket)? else { return Ok(None) };
+        // Locked first: between a message's arrival and its place in the list the other thread could
+        // find neither.
         let mut names = self.cleanup.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((message, fd)) = mail::receive(&self.socket)? else { return Ok(None) };
         if !message.is_map() {
             self.segments.remove(&message.id);
             self.broken.remove(&message.id);

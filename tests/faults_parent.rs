@@ -23,9 +23,24 @@ use rustix::process::{Pid, Signal, WaitOptions};
 fn the_victim() {
     match role().as_deref() {
         Some("busy") => busy(),
-        Some("waits") => waits(),
+        Some("waits") => {
+            hear(&ENDINGS);
+            waits();
+        }
         Some("unused") => unused(),
         _ => {}
+    }
+}
+
+/// What terminals and batch systems send to a program that is to end.
+const ENDINGS: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+
+/// Takes signals as a program does by default: under `nohup`, or behind a script's `&`, tests are
+/// started with some of them ignored, and so would be what they start.
+fn hear(signals: &[Signal]) {
+    for signal in signals {
+        // SAFETY: installs no handler, only the default.
+        unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) };
     }
 }
 
@@ -239,7 +254,7 @@ fn a_host_that_is_told_to_end_leaves_no_process() {
     let _alone = alone();
     let _watchdog = watchdog("SIGTERM, SIGINT, SIGHUP", 60);
     adopt_orphans();
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+    for signal in ENDINGS {
         let parent = start("waits");
         let pid = parent.id();
         assert!(stat(pid).is_some());

@@ -111,10 +111,13 @@ impl ClusterBuilder {
         let (masks, local) = comm.on_this_node(&place::to_words(&mask, PU_LIMIT / 64));
         let masks: Vec<_> = masks.iter().map(|words| place::from_words(words)).collect();
         let seed = self.pool.seed_number();
+        // `mpirun` ends a job with SIGTERM and, some milliseconds later, SIGKILL to each rank's whole
+        // group: its workers need longer to remove what it has named.
+        let options = self.pool.own_groups();
         let pool = topology.map_err(Error::from).and_then(|topology| {
             match place::place(&topology, &masks, local) {
-                Place::Mask => self.pool.build(),
-                Place::Part(pus) => self.pool.within(pus).build(),
+                Place::Mask => options.build(),
+                Place::Part(pus) => options.within(pus).build(),
             }
         });
         let pool = match agree::agree(&comm, Tag::new("build", "", &[seed]), pool) {

@@ -98,6 +98,7 @@ pub struct PoolBuilder {
     worker_program: Option<PathBuf>,
     /// Only these PUs of those that are allowed.
     within: Option<PuSet>,
+    own_group: bool,
 }
 
 /// A function for each new worker, and its parameter's bytes.
@@ -167,6 +168,13 @@ impl PoolBuilder {
     #[cfg(feature = "mpi")]
     pub(crate) fn within(mut self, pus: PuSet) -> PoolBuilder {
         self.within = Some(pus);
+        self
+    }
+
+    /// Each worker in a process group of its own, for parents whose group is killed as one.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn own_groups(mut self) -> PoolBuilder {
+        self.own_group = true;
         self
     }
 
@@ -385,7 +393,7 @@ impl PoolBuilder {
     ) -> Result<Crew> {
         let places = plan.workers.iter().map(|w| w.pus.clone()).collect();
         let name = self.name.clone().unwrap_or_else(|| "pinpool".into());
-        let launch = Launch { program, env: self.env.clone(), name };
+        let launch = Launch { program, env: self.env.clone(), name, own_group: self.own_group };
         let advice = "look at the limits of open files (ulimit -n) and threads (ulimit -u)";
         let watch = Watch::new(control.clone(), segment, Arc::clone(jobs), table, places, launch)
             .map_err(system("making an eventfd", advice))?;

@@ -44,6 +44,8 @@ pub(crate) struct Launch {
     pub(crate) env: Vec<(OsString, OsString)>,
     /// What it is called.
     pub(crate) name: String,
+    /// Whether each is in a process group of its own.
+    pub(crate) own_group: bool,
 }
 
 /// What parent and supervisor share.
@@ -226,6 +228,7 @@ impl Loop {
             keep: &[self.watch.segment.fd(), theirs.as_fd()],
             stdout: stdout.as_fd(),
             stderr: stderr.as_fd(),
+            own_group: self.watch.launch.own_group,
         };
         self.watch.table.link(worker, ours);
         self.seen[worker] = Seen::nothing();

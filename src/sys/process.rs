@@ -23,6 +23,8 @@ pub(crate) struct Start<'a> {
     pub(crate) keep: &'a [BorrowedFd<'a>],
     pub(crate) stdout: BorrowedFd<'a>,
     pub(crate) stderr: BorrowedFd<'a>,
+    /// It leads a process group of its own; else it is in its parent's.
+    pub(crate) own_group: bool,
 }
 
 fn c_string(bytes: &[u8]) -> io::Result<CString> {
@@ -72,7 +74,7 @@ struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {
     /// No blocked signals, and the default action for each: a worker inherits no habits.
-    fn plain_signals() -> io::Result<Attributes> {
+    fn plain_signals(own_group: bool) -> io::Result<Attributes> {
         let mut raw = std::mem::MaybeUninit::uninit();
         // SAFETY: `init` fills the value that the pointer names.
         check(unsafe { libc::posix_spawnattr_init(raw.as_mut_ptr()) })?;
@@ -87,9 +89,14 @@ impl Attributes {
         unsafe { libc::sigfillset(set.as_mut_ptr()) };
         // SAFETY: as above.
         check(unsafe { libc::posix_spawnattr_setsigdefault(&mut attributes.0, set.as_ptr()) })?;
-        let flags = (libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF) as libc::c_short;
+        let mut flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
+        if own_group {
+            flags |= libc::POSIX_SPAWN_SETPGROUP;
+            // SAFETY: initialized attributes; group 0 is one that is called after the child.
+            check(unsafe { libc::posix_spawnattr_setpgroup(&mut attributes.0, 0) })?;
+        }
         // SAFETY: initialized attributes.
-        check(unsafe { libc::posix_spawnattr_setflags(&mut attributes.0, flags) })?;
+        check(unsafe { libc::posix_spawnattr_setflags(&mut attributes.0, flags as libc::c_short) })?;
         Ok(attributes)
     }
 }
@@ -110,7 +117,7 @@ pub(crate) fn start(start: &Start<'_>) -> io::Result<(Pid, OwnedFd)> {
     for fd in start.keep {
         actions.dup2(fd.as_raw_fd(), fd.as_raw_fd())?;
     }
-    let attributes = Attributes::plain_signals()?;
+    let attributes = Attributes::plain_signals(start.own_group)?;
     let program = c_string(start.program.as_bytes())?;
     let arg0 = c_string(start.arg0.as_bytes())?;
     let env: Vec<CString> = start
