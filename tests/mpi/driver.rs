@@ -146,10 +146,15 @@ struct Held {
     ranks: Vec<u32>,
     processes: Vec<u32>,
     names: Vec<String>,
+    /// What Open MPI itself leaves when its ranks are killed: not in /dev/shm.
+    _of_mpi: tempfile::TempDir,
 }
 
 fn hold() -> Held {
-    let mut mpirun = ranks(3, 2, "hold").spawn().unwrap();
+    let of_mpi = tempfile::tempdir().unwrap();
+    let mut mpirun = ranks(3, 2, "hold");
+    mpirun.env("OMPI_MCA_btl_vader_backing_directory", of_mpi.path());
+    let mut mpirun = mpirun.spawn().unwrap();
     let (mut ranks, mut processes, mut names) = (Vec::new(), Vec::new(), Vec::new());
     let mut lines = BufReader::new(mpirun.stdout.take().unwrap());
     while ranks.len() < 3 {
@@ -168,7 +173,7 @@ fn hold() -> Held {
     std::thread::sleep(Duration::from_millis(1500));
     assert!(processes.iter().all(|&pid| lives(pid)));
     assert!(names.iter().all(|name| segment(name).exists()));
-    Held { mpirun, ranks, processes, names }
+    Held { mpirun, ranks, processes, names, _of_mpi: of_mpi }
 }
 
 fn lives(pid: u32) -> bool {
@@ -186,12 +191,13 @@ fn kill(signal: &str, pid: u32) {
 
 /// `mpirun` ends, and soon after nothing is there any more.
 fn nothing_is_left(held: Held) {
-    let ended: Ended = held.mpirun.wait_with_output().unwrap().into();
+    let Held { mpirun, processes, names, _of_mpi, .. } = held;
+    let ended: Ended = mpirun.wait_with_output().unwrap().into();
     assert!(!ended.good && ended.code != Some(124), "{}", ended.stderr);
     let end = Instant::now() + Duration::from_secs(10);
     loop {
-        let alive: Vec<_> = held.processes.iter().filter(|&&pid| lives(pid)).collect();
-        let left: Vec<_> = held.names.iter().filter(|name| segment(name).exists()).collect();
+        let alive: Vec<_> = processes.iter().filter(|&&pid| lives(pid)).collect();
+        let left: Vec<_> = names.iter().filter(|name| segment(name).exists()).collect();
         if alive.is_empty() && left.is_empty() {
             return;
         }
