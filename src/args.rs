@@ -19,9 +19,12 @@ use crate::layout::{ArgDesc, ArgKind, JobDesc};
 
 mod description;
 mod mapping;
+mod undo;
 
 pub(crate) use description::{Description, reuse};
 pub(crate) use mapping::Mapping;
+pub(crate) use undo::old_parts;
+pub use undo::{ChunkUndo, ChunksUndo, Old};
 
 /// An argument of a job, or a tuple of arguments.
 ///
@@ -73,6 +76,7 @@ pub struct Reader<'w> {
     pub(crate) desc: &'w JobDesc,
     pub(crate) bases: &'w [*mut u8; MAX_ARGS],
     pub(crate) chunk: u64,
+    pub(crate) journal: *mut u8,
     pub(crate) at: usize,
 }
 
@@ -259,7 +263,8 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
     /// Chunks of `rows` rows each, changed in place; kernels get a [`ChunkMut`].
     ///
     /// Before a worker changes such a chunk it keeps an undo copy, so that a chunk whose kernel
-    /// fails, or whose worker dies, is put back as it was.
+    /// fails, or whose worker dies, is put back as it was. Kernels that are as fast as memory can take
+    /// it themselves: [`chunks_undo`](Self::chunks_undo).
     #[must_use]
     pub fn chunks_mut(&mut self, rows: usize) -> ChunksMut<'_, T, D> {
         ChunksMut { array: self, rows }

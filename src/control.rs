@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use bytemuck::bytes_of_mut;
+use pinpool_kernels::prefetch;
 use rustix::thread::futex;
 
 use crate::config::{INLINE_WORDS, SMALL_RESULT_BYTES};
@@ -15,7 +16,6 @@ use crate::layout::{
     SLEEPING, Tally, VERSION, WorkerState,
 };
 use crate::segment::Segment;
-use crate::sys::prefetch;
 
 /// The mapped control block.
 #[derive(Debug, Clone)]

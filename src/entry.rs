@@ -41,6 +41,8 @@ pub(crate) struct Call<'a, 'c> {
     pub(crate) desc: &'a JobDesc,
     pub(crate) bases: &'a [*mut u8; MAX_ARGS],
     pub(crate) chunk: u64,
+    /// The worker's journal; null where the job has none.
+    pub(crate) journal: *mut u8,
     /// The chunk's slot.
     pub(crate) result: *mut u8,
     pub(crate) ctx: &'c mut Ctx,
@@ -48,7 +50,13 @@ pub(crate) struct Call<'a, 'c> {
 
 impl<'a> Call<'a, '_> {
     pub(crate) fn reader(&self) -> Reader<'a> {
-        Reader { desc: self.desc, bases: self.bases, chunk: self.chunk, at: 0 }
+        Reader {
+            desc: self.desc,
+            bases: self.bases,
+            chunk: self.chunk,
+            journal: self.journal,
+            at: 0,
+        }
     }
 }
 

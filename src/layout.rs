@@ -238,6 +238,8 @@ pub(crate) enum ArgKind {
     Param = 4,
     /// The chunk's own range of an index space; no memory.
     Index = 5,
+    /// Chunks, changed in place: journaled by the kernel as it goes.
+    Undo = 6,
 }
 
 /// One argument of a job, as it travels.

@@ -79,7 +79,8 @@ mod worker;
 mod worker_process;
 
 pub use args::{
-    Args, Chunk, ChunkMut, Chunks, ChunksMut, ChunksOut, Indices, Param, Whole, indices,
+    Args, Chunk, ChunkMut, ChunkUndo, Chunks, ChunksMut, ChunksOut, ChunksUndo, Indices, Old,
+    Param, Whole, indices,
 };
 pub use array::{SaveError, SharedArray};
 pub use array_builder::ArrayBuilder;

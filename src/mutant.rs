@@ -24,6 +24,8 @@ pub enum Mutant {
     DisarmBeforeRestore,
     FreeBeforeRestore,
     FreeBeforeDisarmUnchecked,
+    KeptBeforeOld,
+    ChangedBeforeKept,
 }
 
 #[cfg(feature = "walk-mutants")]

@@ -8,5 +8,4 @@ pub(crate) mod map;
 pub(crate) mod mem;
 pub(crate) mod objects;
 pub(crate) mod pages;
-pub(crate) mod prefetch;
 pub(crate) mod process;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ndarray::Ix1;
+use pinpool_kernels::Undo;
 
-use crate::args::{ChunkMut, Description, Param};
+use crate::args::{ChunkMut, ChunkUndo, Description, Old, Param};
 use crate::array::SharedArray;
 use crate::checkpoint::{Attached, Checkpoint};
 use crate::config::MAX_JOBS;
@@ -42,6 +43,7 @@ pub struct Stage {
     x: SharedArray<u64, Ix1>,
     results: SharedArray<u64, Ix1>,
     checkpoint: Option<Attached>,
+    form: Form,
 }
 
 /// What the kernel makes of element `v` of chunk `chunk`.
@@ -50,27 +52,106 @@ pub fn changed(v: u64, chunk: u64, salt: u64) -> u64 {
     v.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(chunk ^ salt)
 }
 
-fn kernel((mut c, salt): (ChunkMut<'_, u64, Ix1>, u64), ctx: &mut Ctx) -> u64 {
-    let chunk = ctx.chunk();
-    let c = c.as_slice_mut();
-    let (first, second) = c.split_at_mut(c.len() / 2);
-    first.iter_mut().for_each(|v| *v = changed(*v, chunk, salt));
+/// Who takes the undo copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The worker, before the kernel.
+    Ahead,
+    /// The kernel, tile by tile.
+    Tiles,
+    /// The flagship, as it goes.
+    Kept,
+}
+
+fn pause_if_told() {
     if HALF_WAY.load(Ordering::Relaxed) == 1 {
         HALF_WAY.store(2, Ordering::SeqCst);
         while HALF_WAY.load(Ordering::SeqCst) != 3 {
             std::thread::yield_now();
         }
     }
-    second.iter_mut().for_each(|v| *v = changed(*v, chunk, salt));
+}
+
+fn sum(c: &[u64]) -> u64 {
     c.iter().fold(0, |sum: u64, &v| sum.wrapping_add(v))
 }
 
-fn entry_of<A, F>(_: &A, _: F) -> &'static crate::entry::KernelEntry
+fn ahead((mut c, salt): (ChunkMut<'_, u64, Ix1>, u64), ctx: &mut Ctx) -> u64 {
+    let chunk = ctx.chunk();
+    let c = c.as_slice_mut();
+    let (first, second) = c.split_at_mut(c.len() / 2);
+    first.iter_mut().for_each(|v| *v = changed(*v, chunk, salt));
+    pause_if_told();
+    second.iter_mut().for_each(|v| *v = changed(*v, chunk, salt));
+    sum(c)
+}
+
+fn tiles((mut c, salt): (ChunkUndo<'_, u64, Ix1>, u64), ctx: &mut Ctx) -> u64 {
+    let chunk = ctx.chunk();
+    let mut first = true;
+    c.for_each_tile(c.as_slice().len() / 3, |tile| {
+        if !std::mem::take(&mut first) {
+            pause_if_told();
+        }
+        tile.iter_mut().for_each(|v| *v = changed(*v, chunk, salt));
+    });
+    sum(c.as_slice())
+}
+
+/// Stops once, when it has kept something.
+struct Pausing<'a>(Old<'a, u64>);
+
+impl Undo for Pausing<'_> {
+    fn old(&mut self) -> &mut [f64] {
+        bytemuck::cast_slice_mut(self.0.room())
+    }
+
+    fn kept(&mut self, n: usize) {
+        self.0.kept(n);
+        pause_if_told();
+    }
+}
+
+const ROUNDS: u32 = 2;
+
+fn kept((mut c, _): (ChunkUndo<'_, u64, Ix1>, u64), _: &mut Ctx) -> u64 {
+    let (a, old) = c.with_undo();
+    let a = bytemuck::cast_slice_mut(a);
+    pinpool_kernels::trig_power_in_place_sum_undo(a, ROUNDS, Pausing(old)).to_bits()
+}
+
+impl Form {
+    fn first(self, i: usize) -> u64 {
+        match self {
+            Form::Ahead | Form::Tiles => i as u64,
+            Form::Kept => (i as f64 / 4096.0).to_bits(),
+        }
+    }
+
+    /// What is to become of a chunk, and its result.
+    fn right(self, chunk: usize, rows: usize, salt: u64) -> (Vec<u64>, u64) {
+        let first = (chunk * rows..(chunk + 1) * rows).map(|i| self.first(i));
+        match self {
+            Form::Ahead | Form::Tiles => {
+                let all: Vec<_> = first.map(|v| changed(v, chunk as u64, salt)).collect();
+                let sum = sum(&all);
+                (all, sum)
+            }
+            Form::Kept => {
+                let mut all: Vec<_> = first.map(f64::from_bits).collect();
+                let sum = pinpool_kernels::trig_power_in_place_sum(&mut all, ROUNDS);
+                (all.into_iter().map(f64::to_bits).collect(), sum.to_bits())
+            }
+        }
+    }
+}
+
+fn described<A, F>(args: A, _: F) -> (Description, &'static crate::entry::KernelEntry)
 where
     A: crate::args::Args,
     F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> u64 + Copy + Send + 'static,
 {
-    Map::<A, F, u64>::ENTRY
+    (Description::of(&args).expect("good arguments"), Map::<A, F, u64>::ENTRY)
 }
 
 impl Stage {
@@ -79,9 +160,9 @@ impl Stage {
     /// # Panics
     /// Where there is no memory for it.
     #[must_use]
-    pub fn new(workers: usize, chunks: usize, rows: usize, salt: u64) -> Stage {
+    pub fn new(form: Form, workers: usize, chunks: usize, rows: usize, salt: u64) -> Stage {
         let x = SharedArray::zeros(chunks * rows).expect("memory");
-        Stage::filled(workers, x, rows, salt, None)
+        Stage::filled(form, workers, x, rows, salt, None)
     }
 
     /// The same in a new file, with a checkpoint beside it that is there to be resumed.
@@ -89,11 +170,18 @@ impl Stage {
     /// # Panics
     /// Where the file cannot be made.
     #[must_use]
-    pub fn on_file(path: &Path, workers: usize, chunks: usize, rows: usize, salt: u64) -> Stage {
+    pub fn on_file(
+        path: &Path,
+        form: Form,
+        workers: usize,
+        chunks: usize,
+        rows: usize,
+        salt: u64,
+    ) -> Stage {
         // SAFETY: the walk's own file.
         let x = unsafe { SharedArray::create_file(path, chunks * rows) }.expect("a new file");
         let begin = Checkpoint::begin(Checkpoint::beside(path));
-        let stage = Stage::filled(workers, x, rows, salt, Some(&begin));
+        let stage = Stage::filled(form, workers, x, rows, salt, Some(&begin));
         // Whoever resumes here takes the place of a process that is dead.
         crate::sys::mem::unlock(stage.checkpoint.as_ref().expect("begun").segment.fd());
         stage
@@ -104,25 +192,27 @@ impl Stage {
     /// # Panics
     /// Where the checkpoint is refused.
     #[must_use]
-    pub fn resumed(path: &Path, workers: usize, rows: usize, salt: u64) -> Stage {
+    pub fn resumed(path: &Path, form: Form, workers: usize, rows: usize, salt: u64) -> Stage {
         // SAFETY: the walk's own file.
         let x = unsafe { SharedArray::open_file(path) }.expect("the file");
         let resume = Checkpoint::resume(Checkpoint::beside(path));
-        Stage::publish(workers, x, rows, salt, Some(&resume))
+        Stage::publish(form, workers, x, rows, salt, Some(&resume))
     }
 
     fn filled(
+        form: Form,
         workers: usize,
         mut x: SharedArray<u64, Ix1>,
         rows: usize,
         salt: u64,
         checkpoint: Option<&Checkpoint>,
     ) -> Stage {
-        x.as_mut_slice().iter_mut().zip(0..).for_each(|(v, i)| *v = i);
-        Stage::publish(workers, x, rows, salt, checkpoint)
+        x.as_mut_slice().iter_mut().zip(0..).for_each(|(v, i)| *v = form.first(i));
+        Stage::publish(form, workers, x, rows, salt, checkpoint)
     }
 
     fn publish(
+        form: Form,
         workers: usize,
         mut x: SharedArray<u64, Ix1>,
         rows: usize,
@@ -135,10 +225,13 @@ impl Stage {
         let table = Table::new(control.clone());
         let jobs = Jobs::new(control.clone(), Arc::clone(&table), false);
         let results = SharedArray::<u64, _>::zeros(x.len() / rows).expect("memory");
-        let args = (x.chunks_mut(rows), Param(salt));
-        let entry = entry_of(&args, kernel);
+        let salt = Param(salt);
+        let (mut described, entry) = match form {
+            Form::Ahead => described((x.chunks_mut(rows), salt), ahead),
+            Form::Tiles => described((x.chunks_undo(rows), salt), tiles),
+            Form::Kept => described((x.chunks_undo(rows), salt), kept),
+        };
         let offset = entry.offset().expect("in the image");
-        let mut described = Description::of(&args).expect("good arguments");
         let mut slots = Some((Arc::clone(results.segment()), results.data_offset()));
         let result_bytes = size_of::<u64>();
         let checkpoint = checkpoint.map(|checkpoint| {
@@ -164,7 +257,7 @@ impl Stage {
                 checkpoint: checkpoint.as_ref().map(|c| (Arc::clone(&c.segment), c.before)),
             })
             .expect("published");
-        Stage { control, block, table, jobs, ticket, x, results, checkpoint }
+        Stage { control, block, table, jobs, ticket, x, results, checkpoint, form }
     }
 
     /// All shared memory that a worker or a recovery changes: mappings, and how much of each is
@@ -202,12 +295,11 @@ impl Stage {
         if let Some(checkpoint) = &self.checkpoint {
             checkpoint.copy_results(self.results.segment(), self.results.data_offset());
         }
-        let expected = |i: usize| changed(i as u64, (i / rows) as u64, salt);
-        let data = self.x.as_slice().iter().enumerate().all(|(i, &v)| v == expected(i));
-        let sum = |c: usize| {
-            (c * rows..(c + 1) * rows).fold(0, |sum: u64, i| sum.wrapping_add(expected(i)))
-        };
-        data && self.results.as_slice().iter().enumerate().all(|(c, &r)| r == sum(c))
+        let chunks = self.x.as_slice().chunks(rows).zip(self.results.as_slice()).enumerate();
+        chunks.into_iter().all(|(c, (data, &result))| {
+            let (expected, sum) = self.form.right(c, rows, salt);
+            data == expected && result == sum
+        })
     }
 }
 

@@ -105,6 +105,7 @@ impl<S: SegmentSource> Worker<S> {
             desc: &desc,
             bases: &bases,
             chunk: 0,
+            journal: ptr::null_mut(),
             result: ptr::null_mut(),
             ctx: &mut self.ctx,
         };

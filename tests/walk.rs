@@ -18,10 +18,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use pinpool::walk::{HALF_WAY, Stage};
+use pinpool::walk::{Form, HALF_WAY, Stage};
 
-const CHUNKS: usize = 8;
-const ROWS: usize = 32;
+const FORMS: [Form; 3] = [Form::Ahead, Form::Tiles, Form::Kept];
+
+/// Chunks, and rows of each. The flagship's blocks have 1024 elements, its vectors eight.
+fn size(form: Form) -> (usize, usize) {
+    match form {
+        Form::Ahead | Form::Tiles => (8, 32),
+        Form::Kept => (2, 1024 + 45),
+    }
+}
+
 const SALT: u64 = 0x5eed;
 
 /// The shared memory of a stage at one instant.
@@ -29,13 +37,14 @@ type Image = Vec<Vec<u8>>;
 
 struct Theatre {
     stage: Stage,
+    form: Form,
     memory: Vec<(*mut u8, usize, usize)>,
     /// As it was before anybody began.
     first: Image,
 }
 
 impl Theatre {
-    fn new(stage: Stage) -> Theatre {
+    fn new(form: Form, stage: Stage) -> Theatre {
         let memory = stage.memory();
         for &(base, len, _) in &memory {
             // A child of ours is to have these mappings: segments keep them from forks.
@@ -43,7 +52,7 @@ impl Theatre {
             let done = unsafe { libc::madvise(base.cast(), len, libc::MADV_DOFORK) };
             assert_eq!(done, 0);
         }
-        let mut theatre = Theatre { stage, memory, first: Vec::new() };
+        let mut theatre = Theatre { stage, form, memory, first: Vec::new() };
         theatre.first = theatre.look();
         theatre
     }
@@ -99,12 +108,12 @@ impl Theatre {
     }
 
     /// Whether `act`, from this image on, leaves the job finished and right, as it says.
-    fn ends_well(&self, image: &Image, act: impl FnOnce(&Stage) -> bool) -> bool {
+    fn ends_well(&self, image: &Image, act: impl FnOnce(&Stage, usize) -> bool) -> bool {
         self.put(image);
         let child = fork(|| {
             // SAFETY: a hang of the child is a death, and so a wrong end.
             unsafe { libc::alarm(20) };
-            i32::from(!act(&self.stage))
+            i32::from(!act(&self.stage, size(self.form).1))
         });
         let status = wait(child);
         libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
@@ -135,15 +144,15 @@ fn wait(child: i32) -> i32 {
 }
 
 /// The others take over: recovery, then a second worker does the rest, then the first one again.
-fn take_over(stage: &Stage) -> bool {
+fn take_over(stage: &Stage, rows: usize) -> bool {
     stage.recover(0, 0);
     stage.work(1, 0);
     stage.work(0, 1);
-    stage.is_right(ROWS, SALT)
+    stage.is_right(rows, SALT)
 }
 
 /// As `take_over`, and the second worker is half way through whatever is free when recovery comes.
-fn take_over_half_way(stage: &Stage) -> bool {
+fn take_over_half_way(stage: &Stage, rows: usize) -> bool {
     HALF_WAY.store(1, Ordering::SeqCst);
     std::thread::scope(|s| {
         let other = s.spawn(|| stage.work(1, 0));
@@ -156,14 +165,15 @@ fn take_over_half_way(stage: &Stage) -> bool {
     HALF_WAY.store(0, Ordering::SeqCst);
     stage.work(1, 0);
     stage.work(0, 1);
-    stage.is_right(ROWS, SALT)
+    stage.is_right(rows, SALT)
 }
 
 /// All have died: a new run goes on with the file.
-fn go_on(path: &Path) -> bool {
-    let stage = Stage::resumed(path, 1, ROWS, SALT);
+fn go_on(path: &Path, form: Form) -> bool {
+    let (_, rows) = size(form);
+    let stage = Stage::resumed(path, form, 1, rows, SALT);
     stage.work(0, 0);
-    stage.is_right(ROWS, SALT)
+    stage.is_right(rows, SALT)
 }
 
 #[derive(Debug, Default)]
@@ -181,8 +191,9 @@ struct Verdict {
 static ONE: Mutex<()> = Mutex::new(());
 
 /// The whole walk; `nested` takes each n-th image for the walk inside recovery.
-fn walk(nested: usize) -> Verdict {
-    let theatre = Theatre::new(Stage::new(2, CHUNKS, ROWS, SALT));
+fn walk(form: Form, nested: usize) -> Verdict {
+    let (chunks, rows) = size(form);
+    let theatre = Theatre::new(form, Stage::new(form, 2, chunks, rows, SALT));
     let (steps, images) = theatre.walk(&theatre.first, |stage| stage.work(0, 0));
     let wrong = images
         .iter()
@@ -206,19 +217,21 @@ fn walk(nested: usize) -> Verdict {
 
 /// The walk of a job with a checkpoint: everything dies, and a new run goes on; and everything
 /// dies again while it begins to.
-fn walk_on_file(nested: usize) -> Verdict {
+fn walk_on_file(form: Form, nested: usize) -> Verdict {
+    let (chunks, rows) = size(form);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("x.npy");
-    let theatre = Theatre::new(Stage::on_file(&path, 2, CHUNKS, ROWS, SALT));
+    let theatre = Theatre::new(form, Stage::on_file(&path, form, 2, chunks, rows, SALT));
     let (steps, images) = theatre.walk(&theatre.first, |stage| stage.work(0, 0));
-    let wrong = images.iter().filter(|image| !theatre.ends_well(image, |_| go_on(&path))).count();
+    let wrong =
+        images.iter().filter(|image| !theatre.ends_well(image, |_, _| go_on(&path, form))).count();
     let mut v = Verdict { steps, images: images.len(), wrong, ..Verdict::default() };
-    for image in images.iter().skip(3).step_by(nested) {
-        let begin = |_: &Stage| drop(Stage::resumed(&path, 1, ROWS, SALT));
+    for image in images.iter().skip(nested.min(images.len())).step_by(nested) {
+        let begin = |_: &Stage| drop(Stage::resumed(&path, form, 1, rows, SALT));
         let (steps, inner) = theatre.walk(image, begin);
         v.nested_steps += steps;
         v.nested_images += inner.len();
-        let wrong = |image: &&Image| !theatre.ends_well(image, |_| go_on(&path));
+        let wrong = |image: &&Image| !theatre.ends_well(image, |_, _| go_on(&path, form));
         v.nested_wrong += inner.iter().filter(wrong).count();
     }
     v
@@ -228,23 +241,33 @@ fn walk_on_file(nested: usize) -> Verdict {
 #[test]
 fn a_death_of_everything_after_any_instruction_changes_no_bit_of_a_job_with_a_checkpoint() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let start = Instant::now();
-    let v = walk_on_file(45);
-    println!("on a file: {v:?} in {:?}", start.elapsed());
-    assert!(v.images > CHUNKS * 6 && v.nested_images > v.images / 45 * 5, "{v:?}");
-    assert_eq!((v.wrong, v.nested_wrong), (0, 0), "{v:?}");
+    // A resume is long to step through, and the same for all forms: only one is walked in it.
+    for (form, nested) in FORMS.into_iter().zip([45, usize::MAX, usize::MAX]) {
+        let start = Instant::now();
+        let v = walk_on_file(form, nested);
+        println!("{form:?} on a file: {v:?} in {:?}", start.elapsed());
+        let (chunks, _) = size(form);
+        assert!(
+            v.images > chunks * 6 && v.nested_images >= v.images / nested * 5,
+            "{form:?} {v:?}"
+        );
+        assert_eq!((v.wrong, v.nested_wrong), (0, 0), "{form:?} {v:?}");
+    }
 }
 
 #[cfg(not(feature = "walk-mutants"))]
 #[test]
 fn a_death_after_any_instruction_of_worker_or_recovery_changes_no_bit() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let start = Instant::now();
-    let v = walk(7);
-    println!("{v:?} in {:?}", start.elapsed());
-    assert!(v.images > CHUNKS * 6, "the walk saw too little: {v:?}");
-    assert!(v.nested_images > v.images / 7, "the nested walk saw too little: {v:?}");
-    assert_eq!((v.wrong, v.nested_wrong), (0, 0), "{v:?}");
+    for (form, nested) in FORMS.into_iter().zip([7, 7, 150]) {
+        let start = Instant::now();
+        let v = walk(form, nested);
+        println!("{form:?}: {v:?} in {:?}", start.elapsed());
+        let (chunks, _) = size(form);
+        assert!(v.images > chunks * 6, "the walk saw too little: {form:?} {v:?}");
+        assert!(v.nested_images > v.images / nested, "the nested walk saw too little: {v:?}");
+        assert_eq!((v.wrong, v.nested_wrong), (0, 0), "{form:?} {v:?}");
+    }
 }
 
 #[cfg(feature = "walk-mutants")]
@@ -268,7 +291,7 @@ fn every_wrong_protocol_is_convicted() {
     for mutant in mutants {
         choose(mutant);
         let start = Instant::now();
-        let v = walk(13);
+        let v = walk(Form::Ahead, 13);
         println!("{mutant:?}: {v:?} in {:?}", start.elapsed());
         if v.wrong + v.nested_wrong == 0 {
             acquitted.push(mutant);
@@ -287,14 +310,26 @@ fn every_wrong_protocol_is_convicted() {
     for mutant in on_file {
         choose(mutant);
         // A resume is long to step through, and only what it does itself needs it.
-        let v = walk_on_file(if mutant == Mutant::DisarmBeforeRestore { 45 } else { 1000 });
+        let nested = if mutant == Mutant::DisarmBeforeRestore { 45 } else { 1000 };
+        let v = walk_on_file(Form::Ahead, nested);
         println!("on a file, {mutant:?}: {v:?}");
         if v.wrong + v.nested_wrong == 0 {
             acquitted.push(mutant);
         }
     }
+    // What only a kernel that keeps its undo copies itself can do wrong.
+    for mutant in [Mutant::KeptBeforeOld, Mutant::ChangedBeforeKept, Mutant::ArmBeforeSave] {
+        choose(mutant);
+        let v = walk(Form::Tiles, 1000);
+        println!("tiles, {mutant:?}: {v:?}");
+        if v.wrong == 0 {
+            acquitted.push(mutant);
+        }
+    }
     choose(Mutant::None);
     assert_eq!(acquitted, [], "the walk cannot see these");
-    let v = walk(13);
-    assert_eq!((v.wrong, v.nested_wrong), (0, 0), "the right protocol: {v:?}");
+    for form in FORMS {
+        let v = walk(form, 100);
+        assert_eq!((v.wrong, v.nested_wrong), (0, 0), "the right protocol: {form:?} {v:?}");
+    }
 }

@@ -9,15 +9,21 @@ pub mod primes;
 
 mod elementary;
 mod fill;
+#[doc(hidden)]
+pub mod prefetch;
 mod simd;
 pub mod sum;
 mod trig_power;
+mod undo;
 
 pub use elementary::{cos, exp2, log2, pow, sin, sin_cos};
 pub use fill::Lanes;
 pub use primes::*;
 pub use sum::{axpy, dot, mean_and_variance, sum, sum_exact, tree_fold};
-pub use trig_power::{trig_power, trig_power_in_place_sum, trig_power_sum};
+pub use trig_power::{
+    trig_power, trig_power_in_place_sum, trig_power_in_place_sum_undo, trig_power_sum,
+};
+pub use undo::Undo;
 
 /// The one NaN that kernels write.
 pub(crate) const NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0000);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 use ndarray::Dimension;
 
+use super::undo::with_part;
 use super::{Args, Part};
 use crate::array::SharedArray;
 use crate::chunk::chunk_count;
@@ -176,9 +177,8 @@ impl Description {
             }
             self.set_chunks(chunk_count(rows, chunk_rows as u64))?;
         }
-        if kind == ArgKind::Update {
-            self.journal_bytes += rows.min(chunk_rows as u64) * row_bytes;
-        }
+        let bytes = rows.min(chunk_rows as u64) * row_bytes;
+        self.journal_bytes = with_part(self.journal_bytes, kind, bytes);
         let arg = self.next()?;
         arg.kind = kind as u64;
         arg.segment = segment.id();

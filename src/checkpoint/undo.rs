@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use super::RECORD_BYTES;
-use crate::layout::{ArgKind, DURABLE, JobDesc};
+use crate::args::old_parts;
+use crate::layout::{DURABLE, JobDesc};
 use crate::mutant::{self, Mutant};
 use crate::pool::recover::{Journal, Loss, restore};
 use crate::protocol::{State, Word};
@@ -71,13 +72,11 @@ pub(super) fn armed_word(checkpoint: &Segment, at: usize) -> &AtomicU64 {
 
 /// What was put back is on the disk.
 fn sync_chunk(desc: &JobDesc, segments: &[Arc<Segment>], chunk: u64) -> std::io::Result<()> {
-    for arg in &desc.args[..desc.head.args as usize] {
-        if arg.kind == ArgKind::Update as u64
-            && let Some(segment) = segments.iter().find(|s| s.id() == arg.segment)
-        {
-            let bytes = crate::args::chunk_bytes(arg, chunk);
-            let start = segment.base().wrapping_add(bytes.start);
-            flush::range(Step::Restored, start, bytes.len())?;
+    for part in old_parts(desc, chunk) {
+        let arg = &desc.args[part.arg];
+        if let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) {
+            let start = segment.base().wrapping_add(part.bytes.start);
+            flush::range(Step::Restored, start, part.bytes.len())?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use bytemuck::{Pod, TransparentWrapper, Zeroable};
 use ndarray::Ix1;
 use pinpool::{Args, Bool, Checkpoint, Ctx, Param, Pool, SharedArray};
 use pinpool_kernels::primes::{Factors, factor_slice, is_prime_slice};
-use pinpool_kernels::{tree_fold, trig_power_in_place_sum, trig_power_sum};
+use pinpool_kernels::{tree_fold, trig_power_in_place_sum_undo, trig_power_sum};
 
 use super::exit::Exit;
 use super::factor;
@@ -211,8 +211,9 @@ impl Job for TrigPower {
     ) -> pinpool::Result<SharedArray<f64, Ix1>> {
         let rounds = Param(self.rounds);
         if self.in_place {
-            form.map(pool, (array.chunks_mut(chunk), rounds), |(mut c, rounds), _| {
-                trig_power_in_place_sum(c.as_slice_mut(), rounds)
+            form.map(pool, (array.chunks_undo(chunk), rounds), |(mut c, rounds), _| {
+                let (a, undo) = c.with_undo();
+                trig_power_in_place_sum_undo(a, rounds, undo)
             })
         } else {
             form.map(pool, (array.chunks(chunk), rounds), |(c, rounds), _| {

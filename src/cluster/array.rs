@@ -12,7 +12,9 @@ use ndarray::{Dimension, IntoDimension};
 
 use super::Cluster;
 use super::deal::Dealing;
-use crate::args::{Args, Chunks, ChunksMut, ChunksOut, Description, Indices, Part, Reader, sealed};
+use crate::args::{
+    Args, Chunks, ChunksMut, ChunksOut, ChunksUndo, Description, Indices, Part, Reader, sealed,
+};
 use crate::array::SharedArray;
 use crate::chunk::{chunk_count, chunk_range};
 use crate::error::{ArgsError, Result};
@@ -80,6 +82,12 @@ impl<T: Pod, D: Dimension> ClusterArray<T, D> {
     #[must_use]
     pub fn chunks_mut(&mut self, rows: usize) -> Dealt<ChunksMut<'_, T, D>> {
         Dealt { dealt: self.dealt(rows), args: self.local.chunks_mut(rows) }
+    }
+
+    /// As [`SharedArray::chunks_undo`], over all ranks.
+    #[must_use]
+    pub fn chunks_undo(&mut self, rows: usize) -> Dealt<ChunksUndo<'_, T, D>> {
+        Dealt { dealt: self.dealt(rows), args: self.local.chunks_undo(rows) }
     }
 
     /// As [`SharedArray::chunks_out`], over all ranks.

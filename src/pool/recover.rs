@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::jobs::{Active, Jobs, OnDeath, words_of};
-use crate::args::chunk_bytes;
+use crate::args::old_parts;
 use crate::checkpoint::put_back;
 use crate::config::{MAX_JOBS, MAX_KILLS, MAX_OWN_DEATHS};
 use crate::entry::{VERDICT_BYTES, VERDICT_DIED, VERDICT_TEXT_BYTES};
 use crate::error::{Death, JobError};
 use crate::fault::{Point, any_worker, point};
-use crate::layout::{ArgKind, JobDesc, KEEP_GOING};
+use crate::layout::{JobDesc, KEEP_GOING};
 use crate::mutant::{self, Mutant};
 use crate::protocol::{self, Owner, State, Word};
 use crate::segment::Segment;
@@ -204,27 +204,20 @@ pub(crate) fn restore(
     if start.checked_add(room).is_none_or(|end| end > old.len()) {
         return Err(Loss::Damaged);
     }
-    let mut at = 0;
-    for arg in &desc.args[..desc.head.args as usize] {
-        if arg.kind != ArgKind::Update as u64 {
-            continue;
-        }
-        let bytes = chunk_bytes(arg, chunk);
+    for part in old_parts(desc, chunk) {
+        let arg = &desc.args[part.arg];
         let Some(segment) = segments.iter().find(|s| s.id() == arg.segment) else {
             return Err(Loss::Damaged);
         };
-        if bytes.end > segment.len() || at + bytes.len() > room {
+        if part.bytes.end > segment.len() || part.end() > room {
             return Err(Loss::Damaged);
         }
         if !segment.is_whole() {
             return Err(Loss::Truncated);
         }
-        let from = old.base().wrapping_add(start + at);
-        let to = segment.base().wrapping_add(bytes.start);
         // SAFETY: both ranges were just checked against their mappings; the claimer is dead and
         // reaped, and nobody else may claim the chunk before its word is freed.
-        unsafe { ptr::copy_nonoverlapping(from.cast_const(), to, bytes.len()) };
-        at += bytes.len();
+        unsafe { part.put_back(segment.base(), old.base().wrapping_add(start)) };
     }
     Ok(())
 }

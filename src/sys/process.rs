@@ -96,7 +96,9 @@ impl Attributes {
             check(unsafe { libc::posix_spawnattr_setpgroup(&mut attributes.0, 0) })?;
         }
         // SAFETY: initialized attributes.
-        check(unsafe { libc::posix_spawnattr_setflags(&mut attributes.0, flags as libc::c_short) })?;
+        check(unsafe {
+            libc::posix_spawnattr_setflags(&mut attributes.0, flags as libc::c_short)
+        })?;
         Ok(attributes)
     }
 }

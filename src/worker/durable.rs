@@ -9,7 +9,7 @@
 use std::io;
 
 use super::task::Task;
-use crate::args::chunk_bytes;
+use crate::args::{chunk_bytes, old_parts};
 use crate::layout::{ArgKind, DURABLE};
 use crate::sys::flush::{self, Step};
 
@@ -23,7 +23,7 @@ impl Task {
     #[cold]
     #[inline(never)]
     pub(super) fn sync_journal(&self, chunk: u64) -> Result<(), String> {
-        let bytes = self.updates().map(|(arg, _)| chunk_bytes(arg, chunk).len()).sum();
+        let bytes = old_parts(&self.desc, chunk).last().map_or(0, |part| part.end());
         told(flush::range(Step::Journal, self.journal_base, bytes), "the checkpoint")
     }
 
@@ -38,7 +38,7 @@ impl Task {
     #[cold]
     #[inline(never)]
     pub(super) fn sync_data(&self, step: Step, chunk: u64) -> Result<(), String> {
-        let written = [ArgKind::Update as u64, ArgKind::Overwrite as u64];
+        let written = [ArgKind::Update, ArgKind::Undo, ArgKind::Overwrite].map(|kind| kind as u64);
         let args = &self.desc.args[..self.desc.head.args as usize];
         for (arg, base) in args.iter().zip(self.bases) {
             if written.contains(&arg.kind) {

@@ -7,13 +7,13 @@ use std::sync::atomic::AtomicU64;
 use bytemuck::Zeroable;
 
 use super::SegmentSource;
-use crate::args::chunk_bytes;
+use crate::args::old_parts;
 use crate::checkpoint::RECORD_BYTES;
 use crate::config::{INLINE_WORDS, MAX_ARGS};
 use crate::control::Control;
 use crate::cursor::Cursor;
 use crate::entry::KernelEntry;
-use crate::layout::{ArgDesc, ArgKind, JobDesc};
+use crate::layout::JobDesc;
 use crate::segment::Segment;
 
 /// A job as this worker knows it: description, mappings, and where it is in the chunks.
@@ -69,12 +69,6 @@ impl Task {
         // SAFETY: `attach` checked that so many words lie there, in the control block or in a
         // segment that `self.segments` keeps mapped; they are only ever used as atomics.
         unsafe { std::slice::from_raw_parts(self.words, len) }
-    }
-
-    /// Arguments of the job that are changed in place.
-    pub(super) fn updates(&self) -> impl Iterator<Item = (&ArgDesc, *mut u8)> {
-        let args = &self.desc.args[..self.desc.head.args as usize];
-        args.iter().zip(self.bases).filter(|(arg, _)| arg.kind == ArgKind::Update as u64)
     }
 
     /// Maps what the job speaks of and checks that it lies inside; the text says what is wrong.
@@ -176,28 +170,22 @@ impl Task {
     /// it in the machine code.
     #[inline(never)]
     pub(super) fn save(&self, chunk: u64) {
-        let mut at = self.journal_base;
-        for (arg, base) in self.updates() {
-            let bytes = chunk_bytes(arg, chunk);
-            let from = base.wrapping_add(bytes.start);
+        // On a disk, a store of the kernel may come before the copy that it follows.
+        let ahead = self.is_durable();
+        for part in old_parts(&self.desc, chunk) {
             // SAFETY: the chunk lies inside the argument's segment and its bytes fit into the
             // journal, both checked by `attach`; a journal overlaps no array; the chunk is
             // claimed by this worker, so nobody else writes either.
-            unsafe { ptr::copy_nonoverlapping(from.cast_const(), at, bytes.len()) };
-            at = at.wrapping_add(bytes.len());
+            unsafe { part.begin(self.bases[part.arg], self.journal_base, ahead) };
         }
     }
 
     /// Puts the old bytes of `chunk` back; a call of its own, as `save`.
     #[inline(never)]
     pub(super) fn restore(&self, chunk: u64) {
-        let mut at = self.journal_base.cast_const();
-        for (arg, base) in self.updates() {
-            let bytes = chunk_bytes(arg, chunk);
-            let to = base.wrapping_add(bytes.start);
-            // SAFETY: as in `save`, the other way round.
-            unsafe { ptr::copy_nonoverlapping(at, to, bytes.len()) };
-            at = at.wrapping_add(bytes.len());
+        for part in old_parts(&self.desc, chunk) {
+            // SAFETY: as in `save`.
+            unsafe { part.put_back(self.bases[part.arg], self.journal_base) };
         }
     }
 }

@@ -237,7 +237,14 @@ fn run_kernel(task: &Task, chunk: u64, ctx: &mut Ctx) -> Outcome {
         return Outcome::Returned("the job has no kernel".into());
     };
     let slot = task.results.wrapping_add((chunk * task.desc.head.result_bytes) as usize);
-    let mut call = Call { desc: &task.desc, bases: &task.bases, chunk, result: slot, ctx };
+    let mut call = Call {
+        desc: &task.desc,
+        bases: &task.bases,
+        chunk,
+        journal: task.journal_base,
+        result: slot,
+        ctx,
+    };
     // SAFETY: `attach` found the entry that the job names, mapped the segments that it describes,
     // and checked that arguments and result slots lie inside; the chunk is claimed.
     unsafe { entry.run(&mut call) }

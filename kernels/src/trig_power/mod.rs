@@ -16,6 +16,8 @@ mod wide;
 
 use crate::simd::{LANES, Op, Simd, dispatch};
 use crate::sum::{BLOCK, Tree, fold_lanes};
+use crate::undo::{NoUndo, Undo};
+use near::Next;
 
 /// Rounds of a ← (sin a + cos a)^(a·a) on each element of `a` (n,), in place.
 ///
@@ -35,7 +37,7 @@ use crate::sum::{BLOCK, Tree, fold_lanes};
 /// assert!((a[2] - (1f64.sin() + 1f64.cos())).abs() < 1e-15);
 /// ```
 pub fn trig_power(a: &mut [f64], rounds: u32) {
-    dispatch(InPlace { a, rounds });
+    dispatch(InPlace::<_, false> { a, rounds, undo: NoUndo });
 }
 
 /// The sum of what [`trig_power`] would give, without storing it; `a` (n,) is left as it is.
@@ -49,7 +51,15 @@ pub fn trig_power_sum(a: impl AsRef<[f64]>, rounds: u32) -> f64 {
 
 /// [`trig_power`] in place, and the sum of the results.
 pub fn trig_power_in_place_sum(a: &mut [f64], rounds: u32) -> f64 {
-    dispatch(InPlace { a, rounds })
+    dispatch(InPlace::<_, false> { a, rounds, undo: NoUndo })
+}
+
+/// [`trig_power_in_place_sum`], which keeps the old elements in `undo` as it goes; same bits.
+///
+/// # Panics
+/// Where `undo` has less room than `a` (n,).
+pub fn trig_power_in_place_sum_undo(a: &mut [f64], rounds: u32, undo: impl Undo) -> f64 {
+    dispatch(InPlace::<_, true> { a, rounds, undo })
 }
 
 struct SumOnly<'a> {
@@ -64,9 +74,10 @@ impl Op for SumOnly<'_> {
         let mut tile = Tile::new();
         let mut tree = Tree::new();
         for block in self.a.chunks(BLOCK) {
+            let next = Next { block: block.as_ptr().wrapping_add(BLOCK), old: std::ptr::null() };
             let (whole, tail) = block.as_chunks::<LANES>();
-            let mut sum = if tile.begin(s, whole, self.rounds) {
-                near::last::<S, false>(s, tile.part(whole), &mut [])
+            let mut sum = if tile.begin::<S, false>(s, whole, self.rounds, &mut []) {
+                near::last::<S, false, false>(s, tile.part(whole), &mut [], next)
             } else {
                 wide::last::<S, false>(s, &mut tile.0[..whole.len()], &mut [], self.rounds)
             };
@@ -79,21 +90,39 @@ impl Op for SumOnly<'_> {
     }
 }
 
-struct InPlace<'a> {
+/// `KEEP`: `undo` has room, and is to be used.
+struct InPlace<'a, U, const KEEP: bool> {
     a: &'a mut [f64],
     rounds: u32,
+    undo: U,
 }
 
-impl Op for InPlace<'_> {
+impl<U: Undo, const KEEP: bool> Op for InPlace<'_, U, KEEP> {
     type Out = f64;
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> f64 {
+    fn run<S: Simd>(mut self, s: S) -> f64 {
         let mut tile = Tile::new();
         let mut tree = Tree::new();
+        let mut done = 0;
         for block in self.a.chunks_mut(BLOCK) {
+            let old = match KEEP {
+                true => &mut self.undo.old()[done..done + block.len()],
+                false => &mut [],
+            };
+            let next = Next {
+                block: block.as_ptr().wrapping_add(BLOCK),
+                old: old.as_ptr().wrapping_add(BLOCK),
+            };
+            let (old_whole, old_tail) = old.as_chunks_mut::<LANES>();
             let (whole, tail) = block.as_chunks_mut::<LANES>();
-            let mut sum = if tile.begin(s, whole, self.rounds) {
-                near::last::<S, true>(s, tile.part(whole), whole)
+            let all_near = tile.begin::<S, KEEP>(s, whole, self.rounds, old_whole);
+            if KEEP {
+                old_tail.copy_from_slice(tail);
+                done += whole.len() * LANES + tail.len();
+                self.undo.kept(done);
+            }
+            let mut sum = if all_near {
+                near::last::<S, true, KEEP>(s, tile.part(whole), whole, next)
             } else {
                 wide::last::<S, true>(s, &mut tile.0[..whole.len()], whole, self.rounds)
             };
@@ -124,17 +153,26 @@ impl Tile {
     }
 
     /// Takes the block through all rounds but the last, if all of it lies in [0, 1.5]; otherwise
-    /// returns false, with the block as it was in the tile.
+    /// returns false, with the block as it was in the tile. With `KEEP`, `old` gets a copy of it.
     #[inline(always)]
-    fn begin<S: Simd>(&mut self, s: S, block: &[[f64; LANES]], rounds: u32) -> bool {
+    fn begin<S: Simd, const KEEP: bool>(
+        &mut self,
+        s: S,
+        block: &[[f64; LANES]],
+        rounds: u32,
+        old: &mut [[f64; LANES]],
+    ) -> bool {
         let tile = &mut self.0[..block.len()];
-        if rounds > 1 && near::first(s, block, tile) {
+        if rounds > 1 && near::first::<S, KEEP>(s, block, tile, old) {
             for _ in 2..rounds {
                 near::middle(s, tile);
             }
             return true;
         }
         tile.copy_from_slice(block);
+        if KEEP {
+            old.copy_from_slice(block);
+        }
         rounds == 1 && near::all(s, tile)
     }
 }

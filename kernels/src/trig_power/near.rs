@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 use super::table::{CENTRE, COEFFICIENT, INDEX_CURVE, INDEX_SLOPE};
+use crate::prefetch;
 use crate::simd::{LANES, Simd};
 
 /// The last argument of this path; the first is +0.
@@ -65,21 +66,34 @@ pub(super) fn is_near<S: Simd>(s: S, a: S::F) -> S::M {
     s.le_u(s.bits(a), s.splat_u(LAST.to_bits()))
 }
 
-/// One round from `from` into `to`; whether all of `from` lies in [0, 1.5], so that `to` holds it.
+/// One round from `from` into `to`, with a copy of `from` in `old` if that is as long; whether all
+/// of `from` lies in [0, 1.5], so that `to` holds it.
 #[inline(always)]
-pub(super) fn first<S: Simd>(s: S, from: &[[f64; LANES]], to: &mut [[f64; LANES]]) -> bool {
+pub(super) fn first<S: Simd, const KEEP: bool>(
+    s: S,
+    from: &[[f64; LANES]],
+    to: &mut [[f64; LANES]],
+    old: &mut [[f64; LANES]],
+) -> bool {
     let mut inside = 0xff;
     let (groups, rest) = from.as_chunks::<ABREAST>();
     let (to_groups, to_rest) = to.as_chunks_mut::<ABREAST>();
-    for (group, to) in groups.iter().zip(to_groups) {
+    let (old_groups, old_rest) = old.as_chunks_mut::<ABREAST>();
+    for (i, (group, to)) in groups.iter().zip(to_groups).enumerate() {
         let a = load(s, group);
+        if KEEP {
+            store(s, a, &mut old_groups[i]);
+        }
         for a in a {
             inside &= s.mask_bits(is_near(s, a));
         }
         store(s, round_abreast(s, a), to);
     }
-    for (x, to) in rest.iter().zip(to_rest) {
+    for (i, (x, to)) in rest.iter().zip(to_rest).enumerate() {
         let a = s.load(x);
+        if KEEP {
+            s.store(a, &mut old_rest[i]);
+        }
         inside &= s.mask_bits(is_near(s, a));
         s.store(round(s, a), to);
     }
@@ -98,16 +112,34 @@ pub(super) fn middle<S: Simd>(s: S, tile: &mut [[f64; LANES]]) {
     }
 }
 
+/// What comes after a block: where its elements lie, and where copies of them will go.
+#[derive(Clone, Copy)]
+pub(super) struct Next {
+    pub(super) block: *const f64,
+    pub(super) old: *const f64,
+}
+
 /// One round on vectors that all lie in [0, 1.5], into `to` if that is as long; the lanes' sums.
+///
+/// Meanwhile the next block is called for: where data come from memory, the loop that reads them
+/// first would wait for them, and this one has the time.
 #[inline(always)]
-pub(super) fn last<S: Simd, const STORE: bool>(
+pub(super) fn last<S: Simd, const STORE: bool, const KEEP: bool>(
     s: S,
     tile: &[[f64; LANES]],
     to: &mut [[f64; LANES]],
+    next: Next,
 ) -> S::F {
     let mut sum = s.splat(-0.0);
     let (groups, rest) = tile.as_chunks::<ABREAST>();
     for (i, group) in groups.iter().enumerate() {
+        for line in 0..ABREAST {
+            let ahead = (i * ABREAST + line) * LANES;
+            prefetch::read(next.block.wrapping_add(ahead).cast());
+            if KEEP {
+                prefetch::write(next.old.wrapping_add(ahead).cast());
+            }
+        }
         let y = round_abreast(s, load(s, group));
         for y in y {
             sum = s.add(sum, y);

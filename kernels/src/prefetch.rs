@@ -1,8 +1,10 @@
 //! Hints to the CPU about cache lines that will be wanted soon. No effect on any result.
+//!
+//! For kernels, and for the pool that runs them; not part of the interface.
 
 /// The line at `at` will be read. Any address will do: a hint cannot fault.
 #[inline]
-pub(crate) fn read(at: *const u8) {
+pub fn read(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch changes nothing but caches, and faults on no address.
     unsafe {
@@ -19,7 +21,7 @@ pub(crate) fn read(at: *const u8) {
 
 /// The line at `at` will be written.
 #[inline]
-pub(crate) fn write(at: *const u8) {
+pub fn write(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: as for `read`. Every 64-bit CPU takes the instruction; old ones ignore it.
     unsafe {
