@@ -328,8 +328,8 @@ fn every_wrong_protocol_is_convicted() {
     }
     choose(Mutant::None);
     assert_eq!(acquitted, [], "the walk cannot see these");
-    for form in FORMS {
-        let v = walk(form, 100);
+    for (form, nested) in [(Form::Ahead, 13), (Form::Tiles, 1000)] {
+        let v = walk(form, nested);
         assert_eq!((v.wrong, v.nested_wrong), (0, 0), "the right protocol: {form:?} {v:?}");
     }
 }
