@@ -50,7 +50,9 @@ fn a_sweep_that_was_cut_off_goes_on_where_it_left_off() {
     // As if it had been killed in the middle of the sixth line of measurements.
     let kept: String = whole.lines().take(7).map(|line| format!("{line}\n")).collect();
     std::fs::write(&csv, format!("{kept}1,\"clo")).unwrap();
-    json(&format!("--repeat 2 {file} --resume"));
+    let goes_on = sweep(&format!("--repeat 2 {file} --resume"));
+    assert_eq!(goes_on.code(), 0, "{}", goes_on.stderr);
+    assert!(goes_on.stderr.contains("was cut off; that measurement is made again"));
     let again = std::fs::read_to_string(&csv).unwrap();
     assert!(again.starts_with(&kept), "what was measured is kept: {again}");
     assert_eq!(again.lines().count(), 2 + 8);
@@ -58,11 +60,61 @@ fn a_sweep_that_was_cut_off_goes_on_where_it_left_off() {
     let nothing = json(&format!("--repeat 2 {file} --resume --budget 0.000001"));
     assert_eq!(nothing["not_measured"], 0);
     assert_eq!(std::fs::read_to_string(&csv).unwrap(), again);
-    // Another job's measurements are not taken for this one's.
-    let other = sweep(&format!("--repeat 2 {file} --resume --seed 5"));
-    assert_eq!(other.code(), 1);
-    assert!(other.stderr.contains("no file of measurements of this job"), "{}", other.stderr);
-    assert_eq!(std::fs::read_to_string(&csv).unwrap(), again);
+}
+
+#[test]
+fn another_jobs_measurements_are_not_taken_for_this_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("sweep.csv");
+    let file = format!("--repeat 1 --csv {}", csv.display());
+    json(&file);
+    let whole = std::fs::read_to_string(&csv).unwrap();
+    for other in ["--seed 5", "--rounds 5", "--in-place", "--isa scalar", "--numa interleave"] {
+        let outcome = sweep(&format!("{file} --resume {other}"));
+        assert_eq!(outcome.code(), 1, "{other}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("no file of measurements of this job"), "{other}");
+        assert_eq!(std::fs::read_to_string(&csv).unwrap(), whole, "{other}");
+    }
+    // A file that cannot be read as text is left as it is, too.
+    std::fs::write(&csv, b"\xff\xfe").unwrap();
+    assert_eq!(sweep(&format!("{file} --resume")).code(), 1);
+    assert_eq!(std::fs::read(&csv).unwrap(), b"\xff\xfe");
+}
+
+#[test]
+fn a_range_is_the_same_job_whatever_chunk_comes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("sweep.csv");
+    let csv = csv.to_str().unwrap();
+    let sweep = |high: &str, chunks: &str| {
+        let words = "sweep count-primes --workers 1 --repeat 1 --resume --csv";
+        let words = words.split(' ').chain([csv, "--high", high, "--chunks", chunks]);
+        run(&words.collect::<Vec<_>>()).code()
+    };
+    assert_eq!(sweep("100k", "10k,20k"), 0);
+    assert_eq!(sweep("100k", "20k,10k,50k"), 0);
+    assert_eq!(std::fs::read_to_string(csv).unwrap().lines().count(), 2 + 3);
+    assert_eq!(sweep("200k", "10k"), 1);
+}
+
+#[test]
+fn a_file_that_has_changed_is_another_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let (csv, input) = (folder.path().join("sweep.csv"), folder.path().join("x.npy"));
+    let data: Vec<u8> = (0..1000).flat_map(|i| (f64::from(i) / 1000.0).to_le_bytes()).collect();
+    let write = |len: usize| {
+        let shape = format!("({len},)");
+        std::fs::write(&input, program::npy("<f8", false, &shape, &data[..8 * len])).unwrap();
+    };
+    let sweep = || {
+        let words = ["sweep", "trig-power", "--workers", "1", "--repeat", "1", "--resume"];
+        let files = ["--csv", csv.to_str().unwrap(), "--input", input.to_str().unwrap()];
+        run(&[&words[..], &files].concat()).code()
+    };
+    write(1000);
+    assert_eq!((sweep(), sweep()), (0, 0));
+    write(900);
+    assert_eq!(sweep(), 1);
 }
 
 #[test]

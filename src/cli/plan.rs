@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use pinpool_kernels::isa::{self, Isa, IsaError};
@@ -174,6 +177,35 @@ impl Plan {
         } else {
             Err(UsageError::ArrayAlone)
         }
+    }
+
+    /// All that a job's results depend on but the chunk length, in a line; of an input file, which
+    /// it is and whether it is still the same.
+    pub(super) fn identity(&self) -> io::Result<String> {
+        let Plan { kernel, source, chunk: _, seed, isa } = self;
+        let name = kernel.name();
+        let kernel = match *kernel {
+            Kernel::TrigPower { rounds, in_place } => {
+                format!("{name}, {rounds} rounds{}", if in_place { ", in place" } else { "" })
+            }
+            Kernel::IsPrime | Kernel::Factor => name.to_owned(),
+            // Its source and span follow from these and the chunk length.
+            Kernel::CountPrimes { low, high, span: _ } => {
+                return Ok(format!("{name}, [{low}, {high}), {isa}"));
+            }
+            Kernel::PrimePi { n } => return Ok(format!("{name}, {n}, {isa}")),
+        };
+        let source = match source {
+            Source::Drawn { elements, low, high } => {
+                format!("{elements} elements drawn from [{low}, {high}), seed {seed}")
+            }
+            Source::File(path) | Source::Array(path) => {
+                let file = fs::metadata(path)?;
+                let (bytes, seconds, nanos) = (file.len(), file.mtime(), file.mtime_nsec());
+                format!("{path:?} of {bytes} bytes, changed at {seconds}.{nanos:09}")
+            }
+        };
+        Ok(format!("{kernel}, {source}, {isa}"))
     }
 
     /// The chunk length for an array of so many elements; known to the caller or by default, it
