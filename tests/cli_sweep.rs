@@ -179,6 +179,45 @@ fn a_report_is_one_file_with_the_measurements_in_it() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_is_an_error_before_anything_is_timed() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("sweep.csv");
+    let page = folder.path().join("nowhere/report.html");
+    let files = format!("--csv {} --report {}", csv.display(), page.display());
+    let outcome = sweep(&format!("--repeat 1 {files}"));
+    assert_eq!(outcome.code(), 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("cannot open the file for the report"), "{}", outcome.stderr);
+    assert!(!csv.exists(), "nothing was timed, and an earlier file is as it was");
+    let folder = folder.path().to_str().unwrap();
+    let outcome = run(&["sweep", "trig-power", "--simulate", "core:2", "--report", folder]);
+    assert!(outcome.stderr.contains("cannot open the file for the report"), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_was_measured_is_shown_where_the_report_fails() {
+    // It opens, and has no room.
+    let outcome = sweep("--repeat 1 --report /dev/full --json");
+    assert_eq!(outcome.code(), 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("cannot write the report"), "{}", outcome.stderr);
+    let found: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(found["points"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_report_is_there_whole_or_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    // The array takes more memory than any machine has.
+    let words = ["sweep", "trig-power", "--elements", "1e15", "--workers", "1", "--report"];
+    let words = [&words[..], &[page.to_str().unwrap()]].concat();
+    assert_ne!(run(&words).code(), 0);
+    assert!(!page.exists(), "an empty file is no report");
+    std::fs::write(&page, "an earlier one").unwrap();
+    assert_ne!(run(&words).code(), 0);
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "an earlier one");
+}
+
+#[test]
 fn the_budget_ends_a_sweep_and_it_says_what_is_missing() {
     let outcome = sweep("--repeat 50 --budget 0.000001");
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);

@@ -8,18 +8,16 @@
 #![forbid(unsafe_code)]
 
 mod advice;
+mod file;
 mod fit;
 mod series;
-
-use std::fs;
-use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::failure::Failure;
 use super::roof::Roof;
 
+pub(super) use file::PageFile;
 pub(super) use series::Scaling;
 
 const UPLOT: &str = include_str!("page/vendor/uplot/uPlot.iife.min.js");
@@ -133,12 +131,6 @@ struct Derived<'a> {
 }
 
 impl Page {
-    /// Writes the page.
-    pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
-        let failed = |source| Failure::System { action: "write the report", source };
-        fs::write(path, self.html()).map_err(failed)
-    }
-
     fn html(&self) -> String {
         let scaling = Scaling::of(&self.points);
         let advice = advice::advice(self, &scaling);

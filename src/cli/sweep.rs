@@ -26,6 +26,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt;
 use super::kernels::{Form, Job, WithJob, with_job};
+use super::page::PageFile;
 use super::pages::{NodeArgs, PagesArgs};
 use super::plan::Plan;
 use super::progress::Progress;
@@ -63,6 +64,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     let plans = points.iter().map(|point| plan(args, point)).collect::<Result<Vec<_>, _>>()?;
     try_pages(args)?;
     interrupt::listen()?;
+    let page = args.report.as_deref().map(PageFile::open).transpose()?;
     let mut record = Record::open(args, &plans[0])?;
     let started = Instant::now();
     let mut left = 0;
@@ -80,19 +82,16 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     if left > 0 && !args.quiet {
         say!("pinpool: the time was up before {left} measurements; --resume makes them");
     }
-    let identical = same_bits(record.measurements());
     let summary = Summary::of(&points, record.measurements(), left);
-    if let Some(path) = &args.report {
-        report::write(path, args, &topology, (&points, &plans), &summary)?;
-    }
     let text = if args.json { summary.json() } else { summary.table() };
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}").map_err(Failure::Stdout)?;
-    if identical {
-        Ok(Exit::Done)
-    } else {
-        Err(Failure::BitsDiffer { what: "results", backend: Backend::Processes.name() })
+    // What was measured is shown first, whatever becomes of the report.
+    let printed = writeln!(io::stdout().lock(), "{text}").map_err(Failure::Stdout);
+    let reported = page
+        .map_or(Ok(()), |file| report::write(file, args, &topology, (&points, &plans), &summary));
+    if !same_bits(record.measurements()) {
+        return Err(Failure::BitsDiffer { what: "results", backend: Backend::Processes.name() });
     }
+    printed.and(reported).map(|()| Exit::Done)
 }
 
 fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> {

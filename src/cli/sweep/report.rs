@@ -3,8 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
-
 use clap::ValueEnum;
 use pinpool::placement;
 use pinpool::topology::Topology;
@@ -16,7 +14,7 @@ use crate::cli::args::{JobArgs, KernelName};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::kernels::{Form, Job, WithJob, with_job};
-use crate::cli::page::{self, Line, Page, Timeline, Traffic};
+use crate::cli::page::{self, Line, Page, PageFile, Timeline, Traffic};
 use crate::cli::plan::Plan;
 use crate::cli::progress::Progress;
 use crate::cli::roof::{Roof, last_level_bytes};
@@ -34,15 +32,27 @@ const KINDS: [EventKind; 5] = [
 ];
 const WAIT: usize = 4;
 
-/// Writes the page of a sweep.
+/// Makes the page of a sweep. It is written whatever else cannot be measured for it.
 pub(super) fn write(
-    path: &Path,
+    file: PageFile,
     args: &SweepArgs,
     topology: &Topology,
     swept: (&[Point], &[Plan]),
     summary: &Summary,
 ) -> Result<(), Failure> {
-    let (points, plans) = swept;
+    let mut page = measured(args, topology, swept, summary)?;
+    let looked = look(&mut page, topology, swept, summary);
+    file.write(&page)?;
+    looked
+}
+
+/// The page with what the sweep has measured, and nothing else.
+fn measured(
+    args: &SweepArgs,
+    topology: &Topology,
+    (points, plans): (&[Point], &[Plan]),
+    summary: &Summary,
+) -> Result<Page, Failure> {
     let rows = summary.rows();
     let mut page = Page {
         kernel: plans[0].kernel.name(),
@@ -77,7 +87,19 @@ pub(super) fn write(
             lost: None,
         });
     }
-    // The best, and the most workers, where contention shows.
+    Ok(page)
+}
+
+/// Adds timelines of the best setting and of the most workers, where contention shows, and the roof.
+///
+/// What this machine has no room for is left out with a word.
+fn look(
+    page: &mut Page,
+    topology: &Topology,
+    (points, plans): (&[Point], &[Plan]),
+    summary: &Summary,
+) -> Result<(), Failure> {
+    let rows = summary.rows();
     let most = rows.iter().map(|row| row.workers).max();
     let widest = rows.iter().find(|row| Some(row.workers) == most);
     let mut drawn: Vec<usize> = rows.first().into_iter().chain(widest).map(|r| r.point).collect();
@@ -87,37 +109,36 @@ pub(super) fn write(
         let elements = page.elements;
         let look =
             Look { point: &points[at], timelines: &mut page.timelines, traffic: &mut traffic };
-        with_job(&plans[at], look)?;
+        unless_short("timeline", with_job(&plans[at], look))?;
         page.traffic = traffic.map(|(read_bytes, written_bytes)| Traffic {
             read_bytes,
             written_bytes,
             beyond_caches: elements as u64 * 8 > last_level_bytes(topology),
         });
     }
-    if page.traffic.is_some() {
-        page.roofs = roofs(topology, points)?;
+    if page.traffic.is_none() {
+        return Ok(());
     }
-    page.write(path)
+    for point in points {
+        let known = |roof: &Roof| roof.workers == point.workers && roof.bind == point.bind;
+        if !page.roofs.iter().any(known) {
+            page.roofs
+                .extend(unless_short("memory roof", Roof::measure(topology, &point.placement))?);
+        }
+    }
+    Ok(())
 }
 
-/// The roof of each number of workers and policy. A machine that has no room for the arrays has
-/// none: what was measured at length is not lost for that.
-fn roofs(topology: &Topology, points: &[Point]) -> Result<Vec<Roof>, Failure> {
-    let mut roofs: Vec<Roof> = Vec::new();
-    for point in points {
-        if roofs.iter().any(|roof| roof.workers == point.workers && roof.bind == point.bind) {
-            continue;
+/// Nothing, and a word about it, where the pool has failed.
+fn unless_short<T>(what: &str, done: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(Failure::Pool(error)) => {
+            say!("pinpool: the report lacks a {what}: {error}");
+            Ok(None)
         }
-        match Roof::measure(topology, &point.placement) {
-            Ok(roof) => roofs.push(roof),
-            Err(Failure::Pool(error)) => {
-                say!("pinpool: the report has no memory roof: {error}");
-                return Ok(Vec::new());
-            }
-            Err(failure) => return Err(failure),
-        }
+        Err(failure) => Err(failure),
     }
-    Ok(roofs)
 }
 
 /// One run of a setting, looked at.

@@ -23,7 +23,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::interrupt;
 use crate::cli::kernels::with_job;
-use crate::cli::page::{self, Page, Simulated};
+use crate::cli::page::{self, Page, PageFile, Simulated};
 use crate::cli::plan::Plan;
 
 const COLUMNS: &str =
@@ -72,6 +72,7 @@ pub(super) fn run(args: &SweepArgs, machine: &str) -> Result<Exit, Failure> {
     let counts = counts(args, &topology)?;
     let jobs = jobs(args)?;
     interrupt::listen()?;
+    let page = args.report.as_deref().map(PageFile::open).transpose()?;
     let overheads = Overheads::measure(&here)?;
     let mut expected = Expected {
         simulated: true,
@@ -102,7 +103,7 @@ pub(super) fn run(args: &SweepArgs, machine: &str) -> Result<Exit, Failure> {
     }
     expected.points.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     expected.assumptions.extend(stated(args, overheads, memory.as_ref()));
-    expected.write(args, &topology, elements)
+    expected.write(args, page, &topology, elements)
 }
 
 /// The machine: a directory with `sys` and `proc`, or words.
@@ -245,24 +246,24 @@ impl Expected {
     fn write(
         &self,
         args: &SweepArgs,
+        page: Option<PageFile>,
         topology: &Topology,
         elements: usize,
     ) -> Result<Exit, Failure> {
-        if let Some(path) = &args.csv {
-            let failed = |source| Failure::System { action: "write the simulation", source };
-            fs::write(path, self.csv()).map_err(failed)?;
-        }
-        if let Some(path) = &args.report {
-            self.page(args, topology, elements)?.write(path)?;
-        }
         let text = if args.json {
             serde_json::to_string(self).expect("a simulation is plain data")
         } else {
             self.text()
         };
-        let mut out = io::stdout().lock();
-        writeln!(out, "{text}").map_err(Failure::Stdout)?;
-        Ok(Exit::Done)
+        // Each of the three is made whatever becomes of the others.
+        let printed = writeln!(io::stdout().lock(), "{text}").map_err(Failure::Stdout);
+        let kept = args.csv.as_ref().map_or(Ok(()), |path| {
+            let failed = |source| Failure::System { action: "write the simulation", source };
+            fs::write(path, self.csv()).map_err(failed)
+        });
+        let reported =
+            page.map_or(Ok(()), |file| file.write(&self.page(args, topology, elements)?));
+        printed.and(kept).and(reported).map(|()| Exit::Done)
     }
 
     fn contention(&self) -> Vec<String> {
