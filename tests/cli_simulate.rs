@@ -65,6 +65,22 @@ fn a_machine_in_words_is_simulated_and_called_so() {
 }
 
 #[test]
+fn the_default_numbers_of_workers_are_those_of_policy_and_places_there() {
+    let words = ["--chunk", "1k", "--simulate", "core:4 pu:2", "--places", "threads"];
+    let words = [&SMALL[..], &words, &["--bind", "close,spread,close"]].concat();
+    let found = json(&words);
+    for bind in ["close", "spread"] {
+        let counts: Vec<u64> = curve(&found, bind, "speedup").iter().map(|p| p.0).collect();
+        assert_eq!(counts, [1, 2, 4, 8], "a place is a PU, and nothing is there twice");
+    }
+    // What this machine's environment says does not hold there.
+    let mut command = program::pinpool(&[&["sweep", "trig-power", "--json"], &words[..]].concat());
+    command.env("PINPOOL_WORKERS", "1").env("PINPOOL_PLACES", "sockets");
+    let there: Value = serde_json::from_str(&program::run_with(command, b"").stdout).unwrap();
+    assert_eq!(curve(&there, "close", "speedup").len(), 4);
+}
+
+#[test]
 fn a_snapshot_is_simulated_with_its_mask_and_quota() {
     let machine = fixtures::f().write();
     let machine = machine.path().to_str().unwrap();

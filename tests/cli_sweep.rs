@@ -117,6 +117,76 @@ fn a_file_that_has_changed_is_another_job() {
     assert_eq!(sweep(), 1);
 }
 
+/// A sweep of a small job in an environment.
+fn sweep_in(vars: &[(&str, &str)], options: &str) -> Value {
+    let words = format!("sweep trig-power --elements 5000 --repeat 1 --json {options}");
+    let mut command = program::pinpool(&words.split_whitespace().collect::<Vec<_>>());
+    command.envs(vars.iter().copied());
+    let outcome = program::run_with(command, b"");
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    serde_json::from_str(&outcome.stdout).unwrap()
+}
+
+/// Policies and numbers of workers of what was swept.
+fn settings(found: &Value) -> Vec<(&str, u64)> {
+    let points = found["points"].as_array().unwrap().iter();
+    let mut all: Vec<_> =
+        points.map(|p| (p["bind"].as_str().unwrap(), p["workers"].as_u64().unwrap())).collect();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn the_environment_is_asked_for_what_the_words_leave_open_and_told() {
+    let vars =
+        [("PINPOOL_WORKERS", "3"), ("OMP_PROC_BIND", "spread"), ("PINPOOL_PLACES", "threads")];
+    let folder = tempfile::tempdir().unwrap();
+    let (csv, page) = (folder.path().join("sweep.csv"), folder.path().join("report.html"));
+    let files = format!("--csv {} --report {}", csv.display(), page.display());
+    let found = sweep_in(&vars, &format!("--oversubscribe {files}"));
+    assert_eq!(settings(&found), [("spread", 1), ("spread", 3)]);
+    let csv = std::fs::read_to_string(&csv).unwrap();
+    assert_eq!(csv.matches(",\"spread\",\"--places threads\",").count(), 2, "{csv}");
+    // The advised command says it all: it needs no environment.
+    let page = std::fs::read_to_string(&page).unwrap();
+    let (_, command) = page.split_once("id=\"command\">").unwrap();
+    let (command, _) = command.split_once('<').unwrap();
+    for words in ["--bind spread", "--places threads", "--oversubscribe"] {
+        assert!(command.contains(words), "{words} is not in {command}");
+    }
+    // An option beats it.
+    let found = sweep_in(&vars, "--workers 1 --bind close,none");
+    assert_eq!(settings(&found), [("close", 1), ("none", 1)]);
+}
+
+#[test]
+fn seed_and_instruction_set_of_the_environment_are_in_the_advised_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    let vars = [("PINPOOL_SEED", "7"), ("PINPOOL_ISA", "scalar")];
+    sweep_in(&vars, &format!("--workers 1 --report {}", page.display()));
+    let page = std::fs::read_to_string(&page).unwrap();
+    assert!(page.contains("trig-power --elements 5000 --seed 7 --isa scalar --workers 1"));
+}
+
+#[test]
+fn what_is_given_twice_is_swept_once() {
+    let found = sweep_in(
+        &[],
+        "--workers 2,1,2 --bind close,close --chunks 100,1k,1000 --pages base,base --oversubscribe",
+    );
+    assert_eq!(settings(&found), [("close", 1), ("close", 1), ("close", 2), ("close", 2)]);
+    for point in found["points"].as_array().unwrap() {
+        assert_eq!(point["repeats"], 1);
+    }
+}
+
+#[test]
+fn the_default_number_of_workers_is_that_of_policy_and_places() {
+    // One place, whatever the machine has.
+    assert_eq!(settings(&sweep_in(&[], "--places cores(1)")), [("close", 1)]);
+}
+
 #[test]
 fn two_sweeps_rank_alike_what_differs_by_more_than_the_noise() {
     // Chunks of two cost claims; close and compact put one worker on the same place.

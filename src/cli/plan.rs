@@ -24,7 +24,7 @@ const DEFAULT_CHUNKS: usize = 256;
 /// Who has what, in the words of errors.
 const WITH_RANGE: &str = "is-prime, factor and count-primes";
 const WITH_ARRAY: &str = "trig-power, is-prime and factor";
-const DEFAULT_SEED: u64 = 42;
+pub(super) const DEFAULT_SEED: u64 = 42;
 const DEFAULT_ROUNDS: u32 = 3;
 
 /// What is wrong with what was asked for.

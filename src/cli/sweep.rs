@@ -8,6 +8,7 @@
 
 mod costs;
 mod options;
+mod points;
 mod record;
 mod report;
 mod simulate;
@@ -18,48 +19,29 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use pinpool::placement::{self, PlacementOptions};
 use pinpool::topology::Topology;
-use pinpool::{Backend, Numa, Pages, SharedArray};
+use pinpool::{Backend, Numa, SharedArray};
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt;
 use super::kernels::{Form, Job, WithJob, with_job};
 use super::page::PageFile;
-use super::pages::{NodeArgs, PagesArgs};
 use super::plan::Plan;
 use super::progress::Progress;
 use super::session::{Session, Setup};
+use points::{Point, place_words};
 use record::{Measurement, Record};
 use table::Summary;
 
 pub(super) use options::SweepArgs;
-
-/// One combination of what is swept.
-#[derive(Debug, Clone)]
-struct Point {
-    placement: PlacementOptions,
-    workers: usize,
-    bind: String,
-    pages: Pages,
-    nodes: NodeArgs,
-    /// As it is asked for; `None` for the default.
-    chunk: Option<usize>,
-}
-
-impl Point {
-    fn pages_args(&self) -> PagesArgs {
-        PagesArgs { pages: self.pages, place: self.nodes }
-    }
-}
 
 pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     if let Some(machine) = &args.simulate {
         return simulate::run(args, machine);
     }
     let topology = Topology::current()?;
-    let points = points(args, &topology)?;
+    let points = Point::all(args, &topology)?;
     // What is wrong with any of them is said before the first is timed.
     let plans = points.iter().map(|point| plan(args, point)).collect::<Result<Vec<_>, _>>()?;
     try_pages(args)?;
@@ -92,36 +74,6 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
         return Err(Failure::BitsDiffer { what: "results", backend: Backend::Processes.name() });
     }
     printed.and(reported).map(|()| Exit::Done)
-}
-
-fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> {
-    let mut workers = args.workers.clone();
-    if workers.is_empty() {
-        let all = placement::plan(topology, &PlacementOptions::default())?.workers.len();
-        workers = if all > 1 { vec![1, all] } else { vec![1] };
-    }
-    let mut chunks: Vec<Option<usize>> = args.chunks.iter().copied().map(Some).collect();
-    if chunks.is_empty() {
-        chunks.push(args.job.chunk);
-    }
-    let mut points = Vec::new();
-    for &workers in &workers {
-        for bind in &args.bind {
-            let placement = PlacementOptions {
-                workers: Some(workers),
-                bind: Some(bind.clone()),
-                ..args.placement()
-            };
-            placement::plan(topology, &placement)?;
-            for (&pages, &chunk) in
-                args.pages.iter().flat_map(|p| chunks.iter().map(move |c| (p, c)))
-            {
-                let (placement, bind) = (placement.clone(), bind.to_string());
-                points.push(Point { placement, workers, bind, pages, nodes: args.nodes, chunk });
-            }
-        }
-    }
-    Ok(points)
 }
 
 /// Makes the smallest array of each kind, so that what this machine lacks is said at once.
@@ -188,6 +140,7 @@ impl WithJob for Measure<'_> {
         record.add(Measurement {
             workers: point.workers,
             bind: point.bind.clone(),
+            places: place_words(&point.placement).join(" "),
             pages: point.pages,
             chunk: report.chunk,
             default_chunk: point.chunk.is_none(),

@@ -7,19 +7,22 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use pinpool::Pages;
 
-use super::Point;
 use super::SweepArgs;
+use super::points::{Point, place_words};
 use crate::cli::failure::Failure;
 use crate::cli::plan::Plan;
 
 const OPEN: &str = "open the file of measurements";
 const WRITE: &str = "write the measurements";
-const COLUMNS: &str = "workers,bind,pages,chunk,default_chunk,repeat,seconds,elements,slots_sha256";
+const COLUMNS: &str =
+    "workers,bind,places,pages,chunk,default_chunk,repeat,seconds,elements,slots_sha256";
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Measurement {
     pub(super) workers: usize,
     pub(super) bind: String,
+    /// What places are, in the words of the command line.
+    pub(super) places: String,
     pub(super) pages: Pages,
     pub(super) chunk: usize,
     pub(super) default_chunk: bool,
@@ -34,26 +37,29 @@ impl Measurement {
         let chunk = if self.default_chunk { None } else { Some(self.chunk) };
         self.workers == point.workers
             && self.bind == point.bind
+            && self.places == place_words(&point.placement).join(" ")
             && self.pages == point.pages
             && chunk == point.chunk
     }
 
     fn line(&self) -> String {
-        let Measurement { workers, bind, pages, chunk, default_chunk, repeat, .. } = self;
+        let Measurement { workers, bind, places, pages, chunk, default_chunk, repeat, .. } = self;
         let Measurement { seconds, elements, slots_hash, .. } = self;
-        // No policy's name holds a quote.
+        // No policy and no place is written with a quote.
         format!(
-            "{workers},\"{bind}\",{pages},{chunk},{default_chunk},{repeat},{seconds:e},{elements},{slots_hash}"
+            "{workers},\"{bind}\",\"{places}\",{pages},{chunk},{default_chunk},{repeat},{seconds:e},{elements},{slots_hash}"
         )
     }
 
     fn parse(line: &str) -> Option<Measurement> {
         let (workers, rest) = line.split_once(",\"")?;
-        let (bind, rest) = rest.split_once("\",")?;
+        let (bind, rest) = rest.split_once("\",\"")?;
+        let (places, rest) = rest.split_once("\",")?;
         let mut fields = rest.split(',');
         let measurement = Measurement {
             workers: workers.parse().ok()?,
             bind: bind.to_owned(),
+            places: places.to_owned(),
             pages: fields.next()?.parse().ok()?,
             chunk: fields.next()?.parse().ok()?,
             default_chunk: fields.next()?.parse().ok()?,
@@ -131,9 +137,7 @@ fn head(args: &SweepArgs, plan: &Plan) -> Result<String, Failure> {
         plan.identity().map_err(|source| Failure::System { action: "read --input", source })?;
     let prefault = if args.nodes.prefault { ", prefault" } else { "" };
     let (version, numa) = (env!("CARGO_PKG_VERSION"), args.nodes.numa);
-    let places = args.place_words();
-    let places = if places.is_empty() { String::new() } else { format!(", {places:?}") };
-    Ok(format!("# pinpool {version}: {job}; numa {numa}{prefault}{places}\n{COLUMNS}\n"))
+    Ok(format!("# pinpool {version}: {job}; numa {numa}{prefault}\n{COLUMNS}\n"))
 }
 
 /// What a file of measurements has.
@@ -169,7 +173,9 @@ mod tests {
 
     fn line(repeat: usize) -> String {
         let hash = "0".repeat(64);
-        format!("1,\"close\",system,100,false,{repeat},1e-3,5000,{hash}\n")
+        format!(
+            "1,\"close\",\"--places {{0,1}},{{2}}\",system,100,false,{repeat},1e-3,5000,{hash}\n"
+        )
     }
 
     #[test]

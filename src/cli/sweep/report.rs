@@ -4,18 +4,21 @@
 #![forbid(unsafe_code)]
 
 use clap::ValueEnum;
-use pinpool::placement;
+use pinpool::placement::{self, PlacementOptions};
 use pinpool::topology::Topology;
 use pinpool::{Backend, EventKind, Numa, Pages};
+use pinpool_kernels::isa;
 
+use super::SweepArgs;
+use super::points::{Point, place_words};
 use super::table::Summary;
-use super::{Point, SweepArgs};
 use crate::cli::args::{JobArgs, KernelName};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::kernels::{Form, Job, WithJob, with_job};
 use crate::cli::page::{self, Line, Page, PageFile, Timeline, Traffic};
-use crate::cli::plan::Plan;
+use crate::cli::pages::{NodeArgs, PagesArgs};
+use crate::cli::plan::{DEFAULT_SEED, Plan};
 use crate::cli::progress::Progress;
 use crate::cli::roof::{Roof, last_level_bytes};
 use crate::cli::session::{Session, Setup};
@@ -67,7 +70,8 @@ fn measured(
         not_measured: summary.not_measured(),
     };
     for row in rows {
-        let plan = placement::plan(topology, &points[row.point].placement)?;
+        let point = &points[row.point];
+        let plan = placement::plan(topology, &point.placement)?;
         if page.machine.is_empty() {
             page.machine = topology.draw(Some(&plan));
         }
@@ -83,7 +87,12 @@ fn measured(
             confidence: row.confidence,
             runs: row.repeats,
             outliers: row.outliers,
-            command: run_command(args, row.workers, &row.bind, row.chunk, &row.pages),
+            command: run_command(
+                (&args.job, &plans[row.point]),
+                &point.placement,
+                row.chunk,
+                point.pages_args(),
+            ),
             lost: None,
         });
     }
@@ -256,49 +265,45 @@ fn bins(spans: &[Span], long: f64) -> Vec<Span> {
     joined
 }
 
-/// The command that runs the kernel in one of the settings.
+/// The command that runs a job in one of the settings, whatever the environment then is.
 pub(super) fn run_command(
-    args: &SweepArgs,
-    workers: usize,
-    bind: &str,
+    (job, plan): (&JobArgs, &Plan),
+    placement: &PlacementOptions,
     chunk: usize,
-    pages: &str,
+    pages: PagesArgs,
 ) -> String {
-    let job = &args.job;
     let mut words = vec!["pinpool".to_owned(), "run".to_owned()];
-    words.extend(job_words(job));
-    words.extend(["--workers".to_owned(), workers.to_string()]);
-    words.extend(["--bind".to_owned(), bind.to_owned()]);
-    if job.kernel != KernelName::PrimePi {
-        words.extend(["--chunk".to_owned(), chunk.to_string()]);
+    words.extend(job_words(job, plan));
+    let PagesArgs { pages, place: NodeArgs { numa, prefault } } = pages;
+    let given = [
+        ("--workers", placement.workers.map(|workers| workers.to_string())),
+        ("--bind", placement.bind.as_ref().map(ToString::to_string)),
+        ("--chunk", (job.kernel != KernelName::PrimePi).then(|| chunk.to_string())),
+        ("--pages", (pages != Pages::System).then(|| pages.to_string())),
+        ("--numa", (numa != Numa::Default).then(|| numa.to_string())),
+    ];
+    for (option, value) in given {
+        words.extend(value.into_iter().flat_map(|value| [option.to_owned(), value]));
     }
-    if pages != Pages::System.to_string() {
-        words.extend(["--pages".to_owned(), pages.to_owned()]);
-    }
-    if args.nodes.numa != Numa::Default {
-        words.extend(["--numa".to_owned(), args.nodes.numa.to_string()]);
-    }
-    if args.nodes.prefault {
-        words.push("--prefault".to_owned());
-    }
-    words.extend(args.place_words());
-    if args.oversubscribe {
-        words.push("--oversubscribe".to_owned());
-    }
+    words.extend(prefault.then(|| "--prefault".to_owned()));
+    words.extend(place_words(placement));
+    words.extend(placement.oversubscribe.then(|| "--oversubscribe".to_owned()));
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// The words of a job, the chunk length left out.
-fn job_words(job: &JobArgs) -> Vec<String> {
+/// The words of a job, the chunk length left out; seed and instruction set also where the
+/// environment gave them.
+fn job_words(job: &JobArgs, plan: &Plan) -> Vec<String> {
     let kernel = job.kernel.to_possible_value();
     let mut words: Vec<String> = kernel.iter().map(|value| value.get_name().to_owned()).collect();
     words.extend(job.number.map(|number| number.to_string()));
+    let drawn = !plan.kernel.is_range() && plan.seed != DEFAULT_SEED;
     let numbers = [
         ("--elements", job.elements.map(|n| n as u64)),
         ("--rounds", job.rounds),
         ("--low", job.low),
         ("--high", job.high),
-        ("--seed", job.seed),
+        ("--seed", job.seed.or(drawn.then_some(plan.seed))),
     ];
     for (option, value) in numbers {
         words.extend(value.into_iter().flat_map(|value| [option.to_owned(), value.to_string()]));
@@ -306,7 +311,8 @@ fn job_words(job: &JobArgs) -> Vec<String> {
     let input = job.input.iter().map(|path| path.display().to_string());
     words.extend(input.flat_map(|path| ["--input".to_owned(), path]));
     words.extend(job.in_place.then(|| "--in-place".to_owned()));
-    words.extend(job.isa.into_iter().flat_map(|isa| ["--isa".to_owned(), isa.name().to_owned()]));
+    let isa = job.isa.or((plan.isa != isa::best()).then_some(plan.isa));
+    words.extend(isa.into_iter().flat_map(|isa| ["--isa".to_owned(), isa.name().to_owned()]));
     words
 }
 
@@ -331,6 +337,7 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, Command};
     use clap::Parser;
+    use pinpool::placement::Bind;
 
     #[test]
     fn words_come_back_from_a_shell_as_they_were() {
@@ -343,12 +350,16 @@ mod tests {
 
     #[test]
     fn the_command_has_what_the_result_depends_on_and_is_understood() {
-        let line = "pinpool sweep trig-power --elements 5000 --rounds 2 --seed 9 --in-place --isa scalar --smt last --bind compact";
+        let line = "pinpool sweep trig-power --elements 5000 --rounds 2 --seed 9 --in-place --isa scalar --smt last --kind E";
         let Command::Sweep(args) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
             panic!("no sweep");
         };
-        let command = run_command(&args, 3, "compact", 100, "thp");
-        let expected = "pinpool run trig-power --elements 5000 --rounds 2 --seed 9 --in-place --isa scalar --workers 3 --bind compact --chunk 100 --pages thp --smt last";
+        let plan = Plan::of(&args.job).unwrap();
+        let placement =
+            PlacementOptions { workers: Some(3), bind: Some(Bind::Compact), ..args.placement() };
+        let pages = PagesArgs { pages: Pages::Transparent, place: args.nodes };
+        let command = run_command((&args.job, &plan), &placement, 100, pages);
+        let expected = "pinpool run trig-power --elements 5000 --rounds 2 --seed 9 --in-place --isa scalar --workers 3 --bind compact --chunk 100 --pages thp --smt last --kind E";
         assert_eq!(command, expected);
         assert!(Cli::try_parse_from(command.split(' ')).is_ok());
     }

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
+use pinpool::Pages;
 use pinpool::placement::{self, PlacementOptions};
 use pinpool::simulate::{Assumptions, Memory, SharedBy, curve};
 use pinpool::topology::Topology;
@@ -18,12 +19,14 @@ use serde::Serialize;
 
 use super::SweepArgs;
 use super::costs::{Chunks, MemoryHere, Overheads, TimeChunks};
+use super::points::{Policy, Whose, chunks};
 use super::report::{command_line, run_command};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::interrupt;
 use crate::cli::kernels::with_job;
 use crate::cli::page::{self, Page, PageFile, Simulated};
+use crate::cli::pages::PagesArgs;
 use crate::cli::plan::Plan;
 
 const COLUMNS: &str =
@@ -43,6 +46,11 @@ struct Expected {
 
 #[derive(Debug, Serialize)]
 struct Row {
+    #[serde(skip)]
+    placement: PlacementOptions,
+    /// Which of the plans.
+    #[serde(skip)]
+    job: usize,
     simulated: bool,
     workers: usize,
     bind: String,
@@ -69,7 +77,7 @@ struct Contention {
 pub(super) fn run(args: &SweepArgs, machine: &str) -> Result<Exit, Failure> {
     let topology = read(machine)?;
     let here = Topology::current()?;
-    let counts = counts(args, &topology)?;
+    let policies = Policy::all(args, &topology, Whose::Anothers, doubled)?;
     let jobs = jobs(args)?;
     interrupt::listen()?;
     let page = args.report.as_deref().map(PageFile::open).transpose()?;
@@ -83,7 +91,7 @@ pub(super) fn run(args: &SweepArgs, machine: &str) -> Result<Exit, Failure> {
         assumptions: Vec::new(),
     };
     let (mut memory, mut elements) = (None, 0);
-    for job in &jobs {
+    for (at, job) in jobs.iter().enumerate() {
         let mut found = None;
         with_job(job, TimeChunks { repeat: args.repeat, found: &mut found })?;
         let chunks = found.expect("the job has run");
@@ -93,17 +101,17 @@ pub(super) fn run(args: &SweepArgs, machine: &str) -> Result<Exit, Failure> {
         }
         let roof = memory.as_ref().and_then(|here| roof(args, here, &chunks));
         let assumptions = assumptions(args, overheads, roof, &chunks);
-        for bind in &args.bind {
-            let options = PlacementOptions { bind: Some(bind.clone()), ..args.placement() };
-            let curve = curve(&topology, &options, &counts, &chunks.costs, &assumptions)?;
-            expected.add(&curve, chunks.len);
+        for policy in &policies {
+            let (options, counts) = (policy.with(1), &policy.counts);
+            let curve = curve(&topology, &options, counts, &chunks.costs, &assumptions)?;
+            expected.add(&curve, policy, (at, chunks.len));
             interrupt::check()?;
         }
         expected.assumptions.push(timed(&chunks));
     }
     expected.points.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     expected.assumptions.extend(stated(args, overheads, memory.as_ref()));
-    expected.write(args, page, &topology, elements)
+    expected.write(args, page, &|expected| expected.page(args, &jobs, &topology, elements))
 }
 
 /// The machine: a directory with `sys` and `proc`, or words.
@@ -114,37 +122,19 @@ fn read(machine: &str) -> Result<Topology, Failure> {
     Topology::synthetic(machine).map_err(Failure::Synthetic)
 }
 
-/// The numbers of workers: as asked, or powers of two and all cores.
-fn counts(args: &SweepArgs, topology: &Topology) -> Result<Vec<usize>, Failure> {
-    let mut counts = args.workers.clone();
-    if counts.is_empty() {
-        let all = placement::plan(topology, &args.placement())?.workers.len();
-        counts = std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|&n| n < all).collect();
-        counts.push(all);
-    }
-    for bind in &args.bind {
-        for &workers in &counts {
-            let bind = Some(bind.clone());
-            let options = PlacementOptions { workers: Some(workers), bind, ..args.placement() };
-            placement::plan(topology, &options)?;
-        }
-    }
-    Ok(counts)
+/// Powers of two and all.
+fn doubled(all: usize) -> Vec<usize> {
+    std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|&n| n < all).chain([all]).collect()
 }
 
 /// A plan for each chunk length.
 fn jobs(args: &SweepArgs) -> Result<Vec<Plan>, Failure> {
-    let mut jobs = Vec::new();
-    let mut chunks: Vec<Option<usize>> = args.chunks.iter().copied().map(Some).collect();
-    if chunks.is_empty() {
-        chunks.push(args.job.chunk);
-    }
-    for chunk in chunks {
+    let jobs = chunks(args).into_iter().map(|chunk| {
         let mut job = args.job.clone();
         job.chunk = chunk;
-        jobs.push(Plan::of(&job)?);
-    }
-    Ok(jobs)
+        Ok(Plan::of(&job)?)
+    });
+    jobs.collect()
 }
 
 /// Bytes a second of a NUMA node, where there is a roof to speak of.
@@ -223,13 +213,20 @@ fn stated(args: &SweepArgs, overheads: Overheads, memory: Option<&MemoryHere>) -
 }
 
 impl Expected {
-    fn add(&mut self, curve: &pinpool::simulate::Curve, chunk: usize) {
+    fn add(
+        &mut self,
+        curve: &pinpool::simulate::Curve,
+        policy: &Policy,
+        (job, chunk): (usize, usize),
+    ) {
         self.contention.push(Contention {
             bind: curve.bind.clone(),
             chunk,
             from_workers: curve.contention_from,
         });
         self.points.extend(curve.points.iter().map(|point| Row {
+            placement: policy.with(point.workers),
+            job,
             simulated: true,
             workers: point.workers,
             bind: curve.bind.clone(),
@@ -246,9 +243,8 @@ impl Expected {
     fn write(
         &self,
         args: &SweepArgs,
-        page: Option<PageFile>,
-        topology: &Topology,
-        elements: usize,
+        file: Option<PageFile>,
+        page: &dyn Fn(&Expected) -> Result<Page, Failure>,
     ) -> Result<Exit, Failure> {
         let text = if args.json {
             serde_json::to_string(self).expect("a simulation is plain data")
@@ -261,8 +257,7 @@ impl Expected {
             let failed = |source| Failure::System { action: "write the simulation", source };
             fs::write(path, self.csv()).map_err(failed)
         });
-        let reported =
-            page.map_or(Ok(()), |file| file.write(&self.page(args, topology, elements)?));
+        let reported = file.map_or(Ok(()), |file| file.write(&page(self)?));
         printed.and(kept).and(reported).map(|()| Exit::Done)
     }
 
@@ -348,26 +343,30 @@ impl Expected {
     fn page(
         &self,
         args: &SweepArgs,
+        jobs: &[Plan],
         topology: &Topology,
         elements: usize,
     ) -> Result<Page, Failure> {
         let mut points = Vec::new();
         for row in &self.points {
-            let bind = args.bind.iter().find(|bind| bind.to_string() == row.bind).cloned();
-            let options = PlacementOptions { workers: Some(row.workers), bind, ..args.placement() };
             points.push(page::Point {
                 bind: row.bind.clone(),
                 pages: None,
                 workers: row.workers,
                 chunk: row.chunk,
-                oversubscribed: placement::plan(topology, &options)?.oversubscribed,
+                oversubscribed: placement::plan(topology, &row.placement)?.oversubscribed,
                 seconds: row.seconds,
                 low: row.seconds,
                 high: row.seconds,
                 confidence: 1.0,
                 runs: 0,
                 outliers: 0,
-                command: run_command(args, row.workers, &row.bind, row.chunk, "system"),
+                command: run_command(
+                    (&args.job, &jobs[row.job]),
+                    &row.placement,
+                    row.chunk,
+                    PagesArgs { pages: Pages::System, place: args.nodes },
+                ),
                 lost: Some([row.lost_to_sharing, row.lost_to_memory]),
             });
         }

@@ -5,7 +5,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::Point;
+use super::points::Point;
 use super::record::Measurement;
 use super::statistics::statistics;
 
