@@ -172,7 +172,8 @@ fn laws(line: &Scaling) -> Vec<String> {
     if let Some(fit) = line.universal.fit() {
         let peak = match (fit.most, fit.most_at) {
             (Some(most), Some(at)) => {
-                format!("most at {at:.0} workers, {most:.1} times as fast; more of them are slower")
+                let at = counted(at.round() as usize, "worker", "workers");
+                format!("most at {at}, {most:.1} times as fast; more of them are slower")
             }
             _ => "no number of workers is too many".to_owned(),
         };
