@@ -36,7 +36,9 @@ fn every_combination_is_timed_as_often_as_asked() {
     assert!(medians.is_sorted());
     let table = sweep("--repeat 1").stdout;
     assert_eq!(table.lines().count(), 5, "{table}");
-    assert!(table.contains("MEDIAN s") && table.contains("best, or below the noise"), "{table}");
+    assert!(table.contains("MEDIAN s"), "{table}");
+    let marks = ["  best", "too few runs to tell"].map(|mark| table.matches(mark).count());
+    assert_eq!(marks, [1, 3], "single runs have no noise to be above: {table}");
 }
 
 #[test]
@@ -188,6 +190,20 @@ fn the_default_number_of_workers_is_that_of_policy_and_places() {
 }
 
 #[test]
+fn single_runs_say_nothing_of_the_noise() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    let found = json(&format!("--repeat 1 --report {}", page.display()));
+    let points = found["points"].as_array().unwrap();
+    let told: Vec<&Value> = points.iter().map(|p| &p["as_fast_as_the_best"]).collect();
+    assert_eq!(told, [&Value::Bool(true), &Value::Null, &Value::Null, &Value::Null]);
+    let html = std::fs::read_to_string(&page).unwrap();
+    let (advice, _) = html.split_once("<noscript>").unwrap();
+    assert!(!advice.contains("by more than the noise"), "{advice}");
+    assert!(advice.contains("3 settings are slower by the median, with too few runs"), "{advice}");
+}
+
+#[test]
 fn two_sweeps_rank_alike_what_differs_by_more_than_the_noise() {
     // Chunks of two cost claims; close and compact put one worker on the same place.
     let words = "sweep trig-power --elements 200k --workers 1 --chunks 2,50k --bind close,compact --repeat 7 --json";
@@ -291,7 +307,8 @@ fn a_report_is_there_whole_or_as_it_was() {
 fn the_budget_ends_a_sweep_and_it_says_what_is_missing() {
     let outcome = sweep("--repeat 50 --budget 0.000001");
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("before 200 measurements"), "{}", outcome.stderr);
+    let said = "before 200 measurements, and 4 settings have none; a larger --budget makes them";
+    assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod roof;
 mod run;
 mod segments;
 mod session;
+mod statistics;
 mod sweep;
 mod topo;
 

@@ -16,6 +16,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::roof::Roof;
+use super::statistics::{Difference, Interval};
 
 pub(super) use file::PageFile;
 pub(super) use series::Scaling;
@@ -30,6 +31,8 @@ const SCRIPT: &str = concat!(
     include_str!("page/pictures.js"),
     include_str!("page/page.js")
 );
+/// A simulation has no noise; differences below its own exactness are none.
+const SIMULATED_NOISE: f64 = 0.01;
 const STYLE: &str = include_str!("page/page.css");
 
 /// All that a report says.
@@ -47,8 +50,33 @@ pub(super) struct Page {
     pub(super) traffic: Option<Traffic>,
     pub(super) roofs: Vec<Roof>,
     pub(super) timelines: Vec<Timeline>,
-    /// Measurements that the time did not suffice for.
-    pub(super) not_measured: usize,
+    pub(super) left: Left,
+}
+
+/// What the time did not suffice for.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Left {
+    /// Measurements that were to be made,
+    pub(super) measurements: usize,
+    /// and settings that have none at all.
+    pub(super) settings: usize,
+    /// Whether those that were made are in a file to go on with.
+    pub(super) kept: bool,
+}
+
+impl Left {
+    pub(super) fn sentence(&self) -> String {
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let none = match self.settings {
+            0 => String::new(),
+            1 => ", and 1 setting has none".to_owned(),
+            settings => format!(", and {settings} settings have none"),
+        };
+        let how = if self.kept { "--resume" } else { "a larger --budget" };
+        let measurements = count(self.measurements, "measurement");
+        let them = if self.measurements == 1 { "it" } else { "them" };
+        format!("the time was up before {measurements}{none}; {how} makes {them}")
+    }
 }
 
 /// What a simulation stands on.
@@ -126,8 +154,10 @@ struct Derived<'a> {
     #[serde(flatten)]
     page: &'a Page,
     scaling: Vec<Scaling>,
-    /// The indices of the points that cannot be told from the fastest.
+    /// The indices of the points that cannot be told from the fastest, itself among them.
     as_fast_as_the_best: Vec<usize>,
+    /// Those of which too few runs are known to say.
+    too_few_runs: Vec<usize>,
 }
 
 impl Page {
@@ -138,7 +168,8 @@ impl Page {
         let command = best.map_or("", |best| self.points[best].command.as_str());
         let derived = Derived {
             page: self,
-            as_fast_as_the_best: best.map_or_else(Vec::new, |best| self.as_fast_as(best)),
+            as_fast_as_the_best: self.that_are(Difference::BelowTheNoise),
+            too_few_runs: self.that_are(Difference::Unsure),
             scaling,
         };
         let data = serde_json::to_string(&derived).expect("a page is plain data");
@@ -190,10 +221,30 @@ impl Page {
         (0..self.points.len()).min_by(by_time)
     }
 
-    /// The points whose intervals overlap with this one's, itself included.
-    fn as_fast_as(&self, best: usize) -> Vec<usize> {
-        let high = self.points[best].high;
-        (0..self.points.len()).filter(|&at| self.points[at].low <= high).collect()
+    /// How far one point is told from another.
+    fn difference(&self, one: usize, other: usize) -> Difference {
+        let (one, other) = (&self.points[one], &self.points[other]);
+        if self.simulated.is_none() {
+            return one.interval().difference(other.interval());
+        }
+        let (fast, slow) = (one.seconds.min(other.seconds), one.seconds.max(other.seconds));
+        if slow > fast * (1.0 + SIMULATED_NOISE) {
+            Difference::Real
+        } else {
+            Difference::BelowTheNoise
+        }
+    }
+
+    /// The points that differ so from the fastest.
+    fn that_are(&self, difference: Difference) -> Vec<usize> {
+        let Some(best) = self.best() else { return Vec::new() };
+        (0..self.points.len()).filter(|&at| self.difference(at, best) == difference).collect()
+    }
+}
+
+impl Point {
+    fn interval(&self) -> Interval {
+        Interval { low: self.low, high: self.high, confidence: self.confidence }
     }
 }
 
@@ -269,7 +320,7 @@ pub(super) mod tests {
             traffic: None,
             roofs: Vec::new(),
             timelines: Vec::new(),
-            not_measured: 0,
+            left: Left::default(),
         }
     }
 

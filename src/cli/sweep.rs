@@ -12,7 +12,6 @@ mod points;
 mod record;
 mod report;
 mod simulate;
-mod statistics;
 mod table;
 
 use std::collections::BTreeMap;
@@ -61,10 +60,10 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
         }
         with_job(&plans[index], Measure { point, repeat, record: &mut record })?;
     }
-    if left > 0 && !args.quiet {
-        say!("pinpool: the time was up before {left} measurements; --resume makes them");
-    }
     let summary = Summary::of(&points, record.measurements(), left);
+    if left > 0 && !args.quiet {
+        say!("pinpool: {}", summary.left(args).sentence());
+    }
     let text = if args.json { summary.json() } else { summary.table() };
     // What was measured is shown first, whatever becomes of the report.
     let printed = writeln!(io::stdout().lock(), "{text}").map_err(Failure::Stdout);

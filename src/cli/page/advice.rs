@@ -1,17 +1,17 @@
 //! What a sweep's figures come to, in sentences. A difference is only called one where the
-//! intervals of the two settings do not overlap.
+//! intervals of the two settings do not overlap and are sure, and nothing is said of settings that
+//! were not measured.
 
 #![forbid(unsafe_code)]
 
-use super::series::Scaling;
+use super::series::{Scaling, Step};
 use super::{Page, Point};
+use crate::cli::statistics::Difference;
 
 /// Below this part of the ideal speed-up, more workers are mostly waste.
 const EFFICIENT: f64 = 0.8;
 /// From this part of the roof on, memory is what limits.
 const AT_THE_ROOF: f64 = 0.8;
-/// A simulation has no noise; differences below its own exactness are none.
-const SIMULATED_NOISE: f64 = 0.01;
 
 /// The sentences, the most important first.
 pub(super) fn advice(page: &Page, scaling: &[Scaling]) -> Vec<String> {
@@ -22,7 +22,7 @@ pub(super) fn advice(page: &Page, scaling: &[Scaling]) -> Vec<String> {
     sentences.extend(cheaper(page, best));
     sentences.extend(axes(page, best));
     if let Some(line) = scaling.first() {
-        sentences.extend(scales(line));
+        sentences.extend(scales(page, line));
         sentences.extend(laws(line));
     }
     match &page.simulated {
@@ -44,9 +44,15 @@ fn fastest(page: &Page, best: usize) -> String {
             time(point.seconds)
         );
     }
+    let measured = match page.left.settings {
+        0 => format!("{} settings", page.points.len()),
+        left => {
+            let all = page.points.len() + left;
+            format!("the {} settings that were measured, of {all},", page.points.len())
+        }
+    };
     format!(
-        "Of {} settings the fastest is {setting}: {} ({} to {}, {:.0} % sure), {per_element:.3} ns an element.",
-        page.points.len(),
+        "Of {measured} the fastest is {setting}: {} ({} to {}, {:.0} % sure), {per_element:.3} ns an element.",
         time(point.seconds),
         time(point.low),
         time(point.high),
@@ -55,75 +61,92 @@ fn fastest(page: &Page, best: usize) -> String {
 }
 
 /// What cannot be told from the best, and whether it needs less.
-fn cheaper(page: &Page, best: usize) -> Option<String> {
-    let same = page.as_fast_as(best);
-    let others = same.len() - 1;
+fn cheaper(page: &Page, best: usize) -> Vec<String> {
     if page.simulated.is_some() || page.points.len() < 2 {
-        return None;
+        return Vec::new();
     }
-    if others == 0 {
-        return Some("Every other setting is slower by more than the noise.".to_owned());
+    let same = page.that_are(Difference::BelowTheNoise);
+    let unsure = page.that_are(Difference::Unsure).len();
+    let mut sentences = Vec::new();
+    if same.len() > 1 {
+        let fewest = same.iter().copied().min_by_key(|&at| page.points[at].workers);
+        let fewest = fewest.map(|at| &page.points[at]);
+        let less = match fewest.filter(|point| point.workers < page.points[best].workers) {
+            Some(point) => {
+                format!(" One of them needs only {}: {}.", setting(point), point.command)
+            }
+            None => String::new(),
+        };
+        sentences.push(format!(
+            "{} be told from it: the difference is below the noise (the intervals overlap).{less}",
+            counted(same.len() - 1, "setting cannot", "settings cannot")
+        ));
     }
-    let fewest = same.iter().copied().min_by_key(|&at| page.points[at].workers)?;
-    let (point, best) = (&page.points[fewest], &page.points[best]);
-    let less = if point.workers < best.workers {
-        format!(" One of them needs only {}: {}.", setting(point), point.command)
-    } else {
-        String::new()
-    };
-    Some(format!(
-        "{} be told from it: the difference is below the noise (the intervals overlap).{less}",
-        counted(others, "setting cannot", "settings cannot")
-    ))
+    if unsure > 0 {
+        sentences.push(format!(
+            "{} slower by the median, with too few runs to say that it is more than the noise.",
+            counted(unsure, "setting is", "settings are")
+        ));
+    }
+    if sentences.is_empty() {
+        let measured = if page.left.settings > 0 { " that was measured" } else { "" };
+        sentences.push(format!("Every other setting{measured} is slower by more than the noise."));
+    }
+    sentences
 }
 
 /// A sentence for each thing that was swept, the others held as in the best setting.
 fn axes(page: &Page, best: usize) -> Vec<String> {
-    let of = |point: &Point| (point.bind.clone(), point.pages.clone(), point.chunk, point.workers);
-    let (bind, pages, chunk, workers) = of(&page.points[best]);
-    let noise = if page.simulated.is_some() { SIMULATED_NOISE } else { 0.0 };
-    let axis = |name: &str, is_on: &dyn Fn(&Point) -> bool, word: &dyn Fn(&Point) -> String| {
-        let fast = &page.points[best];
-        let others: Vec<&Point> =
-            page.points.iter().filter(|p| is_on(p) && word(p) != word(fast)).collect();
-        let slower = |point: &&&Point| point.low > fast.high * (1.0 + noise);
-        let slow: Vec<String> = (others.iter().filter(slower))
-            .map(|p| format!("{} {:.2} times", word(p), p.seconds / fast.seconds))
+    let fast = &page.points[best];
+    let by_policy = |p: &Point| p.bind.clone();
+    let by_pages = |p: &Point| p.pages.clone().unwrap_or_default();
+    let by_chunk = |p: &Point| p.chunk.to_string();
+    let words: [(&str, &dyn Fn(&Point) -> String); 3] =
+        [("Policy", &by_policy), ("Pages", &by_pages), ("Chunk length", &by_chunk)];
+    let sentences = words.iter().enumerate().map(|(axis, (name, word))| {
+        let held = |p: &Point| {
+            let mut others = words.iter().enumerate().filter(|(other, _)| *other != axis);
+            p.workers == fast.workers && others.all(|(_, (_, word))| word(p) == word(fast))
+        };
+        let all = 0..page.points.len();
+        let others: Vec<usize> = all
+            .filter(|&at| held(&page.points[at]) && word(&page.points[at]) != word(fast))
             .collect();
-        let same: Vec<String> = others.iter().filter(|p| !slower(p)).map(|p| word(p)).collect();
-        if others.is_empty() {
-            return None;
-        }
-        let mut text = format!("{name}, beside {}:", word(fast));
-        if !slow.is_empty() {
-            text += &format!(" {} its time", slow.join(", "));
-        }
-        if !same.is_empty() {
-            let and = if slow.is_empty() { "" } else { ";" };
-            let why = if noise > 0.0 { "no difference" } else { "a difference below the noise" };
-            text += &format!("{and} {} {why}", same.join(", "));
-        }
-        Some(text + ".")
-    };
-    [
-        axis("Policy", &|p| of(p).1 == pages && p.chunk == chunk && p.workers == workers, &|p| {
-            p.bind.clone()
-        }),
-        axis("Pages", &|p| p.bind == bind && p.chunk == chunk && p.workers == workers, &|p| {
-            p.pages.clone().unwrap_or_default()
-        }),
-        axis(
-            "Chunk length",
-            &|p| p.bind == bind && of(p).1 == pages && p.workers == workers,
-            &|p| p.chunk.to_string(),
-        ),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+        axis_sentence(page, best, name, &others, word)
+    });
+    sentences.flatten().collect()
 }
 
-fn scales(line: &Scaling) -> Option<String> {
+/// What some points, which differ from the best one in one thing, cost beside it.
+fn axis_sentence(
+    page: &Page,
+    best: usize,
+    name: &str,
+    others: &[usize],
+    word: &dyn Fn(&Point) -> String,
+) -> Option<String> {
+    let fast = &page.points[best];
+    let of = |difference: Difference, text: &dyn Fn(&Point) -> String| {
+        let those = others.iter().filter(|&&at| page.difference(at, best) == difference);
+        those.map(|&at| text(&page.points[at])).collect::<Vec<_>>().join(", ")
+    };
+    let times = |p: &Point| format!("{} {:.2} times", word(p), p.seconds / fast.seconds);
+    let below =
+        if page.simulated.is_some() { "no difference" } else { "a difference below the noise" };
+    let parts = [
+        (of(Difference::Real, &times), "its time"),
+        (of(Difference::BelowTheNoise, word), below),
+        (of(Difference::Unsure, &times), "its time, of too few runs to be sure"),
+    ];
+    let said: Vec<String> = parts
+        .into_iter()
+        .filter(|(points, _)| !points.is_empty())
+        .map(|(points, what)| format!("{points} {what}"))
+        .collect();
+    (!said.is_empty()).then(|| format!("{name}, beside {}: {}.", word(fast), said.join("; ")))
+}
+
+fn scales(page: &Page, line: &Scaling) -> Option<String> {
     let last = line.steps.last().filter(|last| last.workers > line.base_workers)?;
     let base = counted(line.base_workers, "worker", "workers");
     let part = last.speedup / last.workers as f64;
@@ -138,21 +161,25 @@ fn scales(line: &Scaling) -> Option<String> {
         last.speedup,
         part * 100.0
     );
-    let first = line.steps[0];
-    if last.low <= first.high && first.low <= last.high {
-        return Some(text + ", a difference below the noise.");
+    match page.difference(line.steps[0].point, last.point) {
+        Difference::Real => {}
+        Difference::BelowTheNoise => return Some(text + ", a difference below the noise."),
+        Difference::Unsure => return Some(text + ", of too few runs to be sure."),
     }
-    let bends = line.steps.iter().find(|step| step.speedup < EFFICIENT * step.workers as f64);
-    match bends {
-        Some(step) => {
-            text += &format!(
-                "; from {} workers on it is below {:.0} %",
-                step.workers,
-                EFFICIENT * 100.0
-            );
+    let low = |step: &&Step| step.speedup < EFFICIENT * step.workers as f64;
+    let percent = EFFICIENT * 100.0;
+    // What bends and recovers is no bend: only what stays low up to the most workers is.
+    let bend = line.steps.iter().rev().take_while(low).last();
+    let between: Vec<String> =
+        line.steps.iter().filter(low).map(|s| s.workers.to_string()).collect();
+    text += &match bend {
+        Some(step) if step.point == last.point => format!("; it is below {percent:.0} % there"),
+        Some(step) => format!("; from {} workers on it is below {percent:.0} %", step.workers),
+        None if between.is_empty() => "; scaling does not bend up to there".to_owned(),
+        None => {
+            format!("; with {} it is below {percent:.0} %, but not with more", listed(&between))
         }
-        None => text += "; scaling does not bend up to there",
-    }
+    };
     Some(text + ".")
 }
 
@@ -209,30 +236,47 @@ fn bandwidth(page: &Page, best: usize) -> Option<String> {
     ))
 }
 
+/// How far the measurements are to be trusted, and what would make them better.
 fn quiet(page: &Page) -> Vec<String> {
     let mut sentences = Vec::new();
     let runs: usize = page.points.iter().map(|point| point.runs).sum();
     let outliers: usize = page.points.iter().map(|point| point.outliers).sum();
     if outliers > 0 {
         sentences.push(format!(
-            "{} of {runs} runs are outliers (far from the median of their setting): something else used the machine.",
-            outliers
+            "{outliers} of {} far from the median of {} setting: something was in the way, such as another program. pinpool doctor says what hurts on this machine.",
+            counted(runs, "run is", "runs are"),
+            if outliers == 1 { "its" } else { "their" }
         ));
     }
-    let sure = page.points.iter().map(|point| point.confidence).fold(1.0, f64::min);
-    if sure < 0.95 {
+    let unsure = page.points.iter().filter(|point| !point.interval().is_sure());
+    let sure = unsure.map(|point| point.confidence).min_by(f64::total_cmp);
+    let left = page.left.measurements > 0;
+    if let Some(sure) = sure {
+        // Where runs are missing for lack of time, more of them would not be made either.
+        let kept = if page.left.kept { " with --resume" } else { "" };
+        let how = if left {
+            "the runs that the time did not suffice for are needed".to_owned()
+        } else {
+            format!("--repeat 6 or more{kept} makes it 95 %")
+        };
         sentences.push(format!(
-            "The intervals cover the true median with only {:.0} %: --repeat 6 or more makes it 95 %.",
+            "Not every interval covers the true median with 95 %, one with only {:.0} %: {how}.",
             sure * 100.0
         ));
     }
-    if page.not_measured > 0 {
-        sentences.push(format!(
-            "The time was up before {} measurements; --resume makes them.",
-            page.not_measured
-        ));
+    if left {
+        let sentence = page.left.sentence();
+        sentences.push(format!("T{}.", &sentence[1..]));
     }
     sentences
+}
+
+/// `1`, `1 and 2`, `1, 2 and 3`.
+fn listed(words: &[String]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => words.concat(),
+    }
 }
 
 fn setting(point: &Point) -> String {
@@ -261,7 +305,7 @@ fn time(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{page, point};
-    use super::super::{Simulated, Traffic};
+    use super::super::{Left, Simulated, Traffic};
     use super::*;
     use crate::cli::roof::Roof;
 
@@ -316,6 +360,61 @@ mod tests {
         assert!(said(&page).contains("memory is not what limits it"));
         page.traffic = Some(Traffic { beyond_caches: false, ..traffic });
         assert!(said(&page).contains("fits the caches"));
+    }
+
+    /// Points of this many runs.
+    fn of_runs(mut points: Vec<Point>, runs: usize, confidence: f64) -> Vec<Point> {
+        points.iter_mut().for_each(|point| (point.runs, point.confidence) = (runs, confidence));
+        points
+    }
+
+    #[test]
+    fn too_few_runs_tell_nothing_apart() {
+        let points = vec![point(1, 10, 2.0), point(2, 10, 1.0), point(2, 20, 1.5)];
+        let text = said(&page(of_runs(points.clone(), 1, 0.0)));
+        assert!(!text.contains("slower by more than the noise"), "{text}");
+        assert!(text.contains("2 settings are slower by the median, with too few runs"), "{text}");
+        assert!(text.contains("20 1.50 times its time, of too few runs to be sure"), "{text}");
+        assert!(text.contains("100 % of the ideal, of too few runs to be sure"), "{text}");
+        assert!(text.contains("one with only 0 %: --repeat 6 or more makes it 95 %"), "{text}");
+        let text = said(&page(of_runs(points, 6, 0.96875)));
+        assert!(text.contains("Every other setting is slower by more than the noise"), "{text}");
+        assert!(!text.contains("--repeat"), "{text}");
+    }
+
+    #[test]
+    fn only_what_was_measured_is_spoken_of() {
+        let mut page = page(of_runs(vec![point(1, 10, 2.0), point(2, 10, 1.0)], 4, 0.875));
+        page.left = Left { measurements: 8, settings: 3, kept: false };
+        let text = said(&page);
+        assert!(text.contains("Of the 2 settings that were measured, of 5, the fastest"), "{text}");
+        assert!(text.contains("The time was up before 8 measurements, and 3 settings have none; a larger --budget makes them."), "{text}");
+        assert!(!text.contains("--repeat") && !text.contains("--resume"), "{text}");
+        page.points = of_runs(page.points, 7, 0.98);
+        page.left = Left { measurements: 1, settings: 1, kept: true };
+        let text = said(&page);
+        assert!(text.contains("Every other setting that was measured is slower"), "{text}");
+        assert!(
+            text.contains("before 1 measurement, and 1 setting has none; --resume makes it."),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_dip_that_recovers_is_no_bend() {
+        let of = |efficiency: [f64; 4]| {
+            let counts = [1, 2, 4, 8].into_iter().zip(efficiency);
+            said(&page(counts.map(|(n, part)| point(n, 10, 1.0 / n as f64 / part)).collect()))
+        };
+        let text = of([1.0, 0.7, 0.9, 0.85]);
+        assert!(
+            text.contains("85 % of the ideal; with 2 it is below 80 %, but not with more"),
+            "{text}"
+        );
+        let text = of([1.0, 0.7, 0.9, 0.6]);
+        assert!(text.contains("60 % of the ideal; it is below 80 % there"), "{text}");
+        assert!(of([1.0, 0.7, 0.7, 0.6]).contains("from 2 workers on it is below 80 %"));
+        assert!(of([1.0, 0.9, 0.9, 0.9]).contains("scaling does not bend up to there"));
     }
 
     #[test]

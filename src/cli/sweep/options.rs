@@ -65,7 +65,7 @@ pub(in crate::cli) struct SweepArgs {
     #[arg(long, value_name = "N", default_value = "1", value_parser = numbers::integer)]
     pub(in crate::cli) order: u64,
 
-    /// Begin no measurement after this time.
+    /// Begin no measurement after this time; what --report runs once more is not among them.
     #[arg(long, value_name = "SECONDS", value_parser = numbers::seconds)]
     pub(in crate::cli) budget: Option<Duration>,
 

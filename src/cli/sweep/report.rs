@@ -67,7 +67,7 @@ fn measured(
         traffic: None,
         roofs: Vec::new(),
         timelines: Vec::new(),
-        not_measured: summary.not_measured(),
+        left: summary.left(args),
     };
     for row in rows {
         let point = &points[row.point];

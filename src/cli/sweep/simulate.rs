@@ -25,7 +25,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::interrupt;
 use crate::cli::kernels::with_job;
-use crate::cli::page::{self, Page, PageFile, Simulated};
+use crate::cli::page::{self, Left, Page, PageFile, Simulated};
 use crate::cli::pages::PagesArgs;
 use crate::cli::plan::Plan;
 
@@ -384,7 +384,7 @@ impl Expected {
             traffic: None,
             roofs: Vec::new(),
             timelines: Vec::new(),
-            not_measured: 0,
+            left: Left::default(),
         })
     }
 }
