@@ -230,14 +230,39 @@ fn two_sweeps_rank_alike_what_differs_by_more_than_the_noise() {
     panic!("{seen:?}");
 }
 
+/// The data that a report carries.
+fn data_of(page: &std::path::Path) -> Value {
+    let html = std::fs::read_to_string(page).unwrap();
+    let (_, rest) = html.split_once("id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+fn the_roof_is_that_of_each_kind_of_pages_and_the_traffic_has_the_results_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    let words = ["sweep", "factor", "--low", "2", "--high", "100", "--elements", "5000"];
+    let sweep = ["--workers", "1", "--pages", "base,thp", "--repeat", "1", "--report"];
+    let outcome = run(&[&words[..], &sweep, &[page.to_str().unwrap()]].concat());
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    let data = data_of(&page);
+    let mut pages: Vec<&Value> =
+        data["roofs"].as_array().unwrap().iter().map(|roof| &roof["pages"]).collect();
+    pages.sort_by_key(|pages| pages.to_string());
+    assert_eq!(pages, ["base", "thp"]);
+    // A row of 17 numbers is written for each number that is read.
+    let traffic = &data["traffic"];
+    assert_eq!((&traffic["read_bytes"], &traffic["written_bytes"]), (&8.into(), &136.into()));
+    assert_eq!(traffic["working_bytes"], 5000 * (8 + 136));
+}
+
 #[test]
 fn a_report_is_one_file_with_the_measurements_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("report.html");
     let found = json(&format!("--repeat 2 --report {}", page.display()));
     let html = std::fs::read_to_string(&page).unwrap();
-    let (_, rest) = html.split_once("id=\"data\">").unwrap();
-    let data: Value = serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap();
+    let data = data_of(&page);
     let (points, told) = (data["points"].as_array().unwrap(), found["points"].as_array().unwrap());
     assert_eq!(points.len(), told.len());
     for (point, told) in points.iter().zip(told) {
@@ -260,6 +285,7 @@ fn a_report_is_one_file_with_the_measurements_in_it() {
         // What is between two events, such as a claim, is none.
         assert!(sum < wall * 1.001 && sum > wall * 0.2, "{sum} of {wall}: {line}");
     }
+    assert_eq!(data["traffic"]["slot_bytes"], 8, "a sum for each chunk");
     let roof = &data["roofs"][0];
     assert!(roof["read"].as_f64().unwrap() > 1e8 && roof["copy"].as_f64().unwrap() > 1e8, "{roof}");
 }

@@ -15,6 +15,7 @@ mod series;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::kernels;
 use super::roof::Roof;
 use super::statistics::{Difference, Interval};
 
@@ -38,6 +39,9 @@ const STYLE: &str = include_str!("page/page.css");
 /// All that a report says.
 #[derive(Debug, Serialize)]
 pub(super) struct Page {
+    /// Whether several kinds of pages are swept.
+    #[serde(skip)]
+    pub(super) many_pages: bool,
     pub(super) kernel: &'static str,
     pub(super) elements: usize,
     /// The command that made the report.
@@ -111,13 +115,22 @@ pub(super) struct Point {
     pub(super) lost: Option<[f64; 2]>,
 }
 
-/// Bytes that a kernel moves for one element, by its text.
+/// What the kernel moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Traffic {
-    pub(super) read_bytes: u64,
-    pub(super) written_bytes: u64,
-    /// Whether the array is larger than the caches, so that its bytes come from memory.
-    pub(super) beyond_caches: bool,
+    #[serde(flatten)]
+    pub(super) kernel: kernels::Traffic,
+    /// Bytes of the array and its results.
+    pub(super) working_bytes: u64,
+    /// Bytes of the last level caches together.
+    pub(super) cache_bytes: u64,
+}
+
+impl Traffic {
+    /// Whether all of it has to come from memory.
+    fn is_beyond_caches(self) -> bool {
+        self.working_bytes > self.cache_bytes
+    }
 }
 
 /// What the workers did in one run.
@@ -161,6 +174,11 @@ struct Derived<'a> {
 }
 
 impl Page {
+    /// The kind of pages, where it is to be named.
+    pub(super) fn pages_of(&self, pages: String) -> Option<String> {
+        self.many_pages.then_some(pages)
+    }
+
     fn html(&self) -> String {
         let scaling = Scaling::of(&self.points);
         let advice = advice::advice(self, &scaling);
@@ -311,6 +329,7 @@ pub(super) mod tests {
 
     pub(super) fn page(points: Vec<Point>) -> Page {
         Page {
+            many_pages: false,
             kernel: "trig-power",
             elements: 1000,
             swept: "pinpool sweep 'a </script><b>'".to_owned(),

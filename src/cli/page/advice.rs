@@ -6,6 +6,7 @@
 
 use super::series::{Scaling, Step};
 use super::{Page, Point};
+use crate::cli::roof::Roof;
 use crate::cli::statistics::Difference;
 
 /// Below this part of the ideal speed-up, more workers are mostly waste.
@@ -217,12 +218,15 @@ fn laws(line: &Scaling) -> Vec<String> {
 fn bandwidth(page: &Page, best: usize) -> Option<String> {
     let point = &page.points[best];
     let traffic = page.traffic?;
-    let roof = page.roofs.iter().find(|r| r.workers == point.workers && r.bind == point.bind)?;
-    let bytes = (traffic.read_bytes + traffic.written_bytes) as f64 * page.elements as f64;
-    let (rate, most) = (bytes / point.seconds, roof.of(traffic.written_bytes > 0));
+    let here = |roof: &&Roof| {
+        roof.workers == point.workers && roof.bind == point.bind && roof.pages == point.pages
+    };
+    let roof = page.roofs.iter().find(here)?;
+    let bytes = traffic.kernel.bytes(page.elements, point.chunk) as f64;
+    let (rate, most) = (bytes / point.seconds, roof.of(traffic.kernel.writes()));
     let part = rate / most;
-    let says = if !traffic.beyond_caches {
-        "the array fits the caches, so memory is not asked for all of it"
+    let says = if !traffic.is_beyond_caches() {
+        "array and results fit the caches, so memory is not asked for all of it"
     } else if part >= AT_THE_ROOF {
         "memory limits it: more workers on the same memory will not help, another NUMA node may"
     } else {
@@ -307,7 +311,7 @@ mod tests {
     use super::super::tests::{page, point};
     use super::super::{Left, Simulated, Traffic};
     use super::*;
-    use crate::cli::roof::Roof;
+    use crate::cli::kernels;
 
     fn said(page: &Page) -> String {
         advice(page, &Scaling::of(&page.points)).join("\n")
@@ -349,17 +353,36 @@ mod tests {
     #[test]
     fn the_roof_says_whether_memory_limits() {
         let mut page = page(vec![point(2, 10, 1e-6)]);
-        let bind = "close".to_owned();
-        page.roofs = vec![Roof { bind, workers: 2, read: 10e9, copy: 16e9 }];
-        let traffic = Traffic { read_bytes: 8, written_bytes: 0, beyond_caches: true };
+        let roof = |pages: Option<&str>, read: f64| Roof {
+            bind: "close".to_owned(),
+            workers: 2,
+            pages: pages.map(str::to_owned),
+            read,
+            copy: 16e9,
+        };
+        page.roofs = vec![roof(None, 10e9)];
+        let kernel = kernels::Traffic { read_bytes: 8, written_bytes: 0, slot_bytes: 0 };
+        let traffic = Traffic { kernel, working_bytes: 1000, cache_bytes: 999 };
         page.traffic = Some(traffic);
         let text = said(&page);
         assert!(text.contains("8.00 GB/s, 80 % of the 10.00 GB/s"), "{text}");
         assert!(text.contains("memory limits it"), "{text}");
-        page.traffic = Some(Traffic { written_bytes: 1, ..traffic });
+        // A slot for each ten elements.
+        let slots = kernels::Traffic { slot_bytes: 8, ..kernel };
+        page.traffic = Some(Traffic { kernel: slots, ..traffic });
+        let text = said(&page);
+        assert!(text.contains("8.80 GB/s, 88 % of the 10.00 GB/s"), "{text}");
+        // Each kind of pages has its own roof.
+        page.traffic = Some(traffic);
+        page.points[0].pages = Some("thp".to_owned());
+        page.roofs = vec![roof(Some("base"), 10e9), roof(Some("thp"), 20e9)];
+        let text = said(&page);
+        assert!(text.contains("8.00 GB/s, 40 % of the 20.00 GB/s"), "{text}");
+        let writes = kernels::Traffic { written_bytes: 1, ..kernel };
+        page.traffic = Some(Traffic { kernel: writes, ..traffic });
         assert!(said(&page).contains("memory is not what limits it"));
-        page.traffic = Some(Traffic { beyond_caches: false, ..traffic });
-        assert!(said(&page).contains("fits the caches"));
+        page.traffic = Some(Traffic { cache_bytes: 1000, ..traffic });
+        assert!(said(&page).contains("fit the caches"));
     }
 
     /// Points of this many runs.

@@ -15,7 +15,7 @@ use super::table::Summary;
 use crate::cli::args::{JobArgs, KernelName};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::kernels::{Form, Job, WithJob, with_job};
+use crate::cli::kernels::{self, Form, Job, WithJob, with_job};
 use crate::cli::page::{self, Line, Page, PageFile, Timeline, Traffic};
 use crate::cli::pages::{NodeArgs, PagesArgs};
 use crate::cli::plan::{DEFAULT_SEED, Plan};
@@ -58,6 +58,7 @@ fn measured(
 ) -> Result<Page, Failure> {
     let rows = summary.rows();
     let mut page = Page {
+        many_pages: points.iter().any(|point| point.pages != points[0].pages),
         kernel: plans[0].kernel.name(),
         elements: rows.first().map_or(0, |row| row.elements),
         swept: command_line(),
@@ -77,7 +78,7 @@ fn measured(
         }
         page.points.push(page::Point {
             bind: row.bind.clone(),
-            pages: (args.pages.len() > 1).then(|| row.pages.clone()),
+            pages: page.pages_of(row.pages.clone()),
             workers: row.workers,
             chunk: row.chunk,
             oversubscribed: plan.oversubscribed,
@@ -114,25 +115,31 @@ fn look(
     let mut drawn: Vec<usize> = rows.first().into_iter().chain(widest).map(|r| r.point).collect();
     drawn.dedup();
     for at in drawn {
-        let mut traffic = None;
-        let elements = page.elements;
-        let look =
-            Look { point: &points[at], timelines: &mut page.timelines, traffic: &mut traffic };
+        let mut moved = None;
+        let look = Look { point: &points[at], timelines: &mut page.timelines, moved: &mut moved };
         unless_short("timeline", with_job(&plans[at], look))?;
-        page.traffic = traffic.map(|(read_bytes, written_bytes)| Traffic {
-            read_bytes,
-            written_bytes,
-            beyond_caches: elements as u64 * 8 > last_level_bytes(topology),
-        });
+        page.traffic = page.traffic.or(moved.map(|(kernel, working_bytes)| Traffic {
+            kernel,
+            working_bytes,
+            cache_bytes: last_level_bytes(topology),
+        }));
     }
     if page.traffic.is_none() {
         return Ok(());
     }
-    for point in points {
-        let known = |roof: &Roof| roof.workers == point.workers && roof.bind == point.bind;
-        if !page.roofs.iter().any(known) {
-            page.roofs
-                .extend(unless_short("memory roof", Roof::measure(topology, &point.placement))?);
+    let mut short = Vec::new();
+    for row in rows {
+        let (point, pages) = (&points[row.point], page.pages_of(row.pages.clone()));
+        let known = |roof: &Roof| {
+            roof.workers == point.workers && roof.bind == point.bind && roof.pages == pages
+        };
+        if page.roofs.iter().any(known) || short.contains(&point.pages) {
+            continue;
+        }
+        let roof = Roof::measure(topology, &point.placement, point.pages_args());
+        match unless_short("memory roof", roof)? {
+            Some(roof) => page.roofs.push(Roof { pages, ..roof }),
+            None => short.push(point.pages),
         }
     }
     Ok(())
@@ -154,14 +161,14 @@ fn unless_short<T>(what: &str, done: Result<T, Failure>) -> Result<Option<T>, Fa
 struct Look<'a> {
     point: &'a Point,
     timelines: &'a mut Vec<Timeline>,
-    traffic: &'a mut Option<(u64, u64)>,
+    /// What the kernel moves, and the bytes that it works on.
+    moved: &'a mut Option<(kernels::Traffic, u64)>,
 }
 
 impl WithJob for Look<'_> {
     fn with<J: Job>(self, job: J, plan: &Plan) -> Result<Exit, Failure> {
         let quiet = Progress::new(true);
-        let Look { point, timelines, traffic } = self;
-        *traffic = job.traffic();
+        let Look { point, timelines, moved } = self;
         let backend = Backend::Processes;
         let (placement, pages) = (&point.placement, point.pages_args());
         let setup = Setup { plan, backend, placement, pages, name: None, trace: true };
@@ -170,6 +177,7 @@ impl WithJob for Look<'_> {
         session.run(Form::Blocking, &quiet)?;
         session.refill(&quiet)?;
         let slots = session.run(Form::Blocking, &quiet)?;
+        *moved = job.traffic().map(|traffic| (traffic, session.working_bytes(&slots)));
         let (start, end) = session.ran_ns();
         let chunk = session.report(&slots).chunk;
         let (workers, bind) = (point.workers, &point.bind);

@@ -139,10 +139,10 @@ fn jobs(args: &SweepArgs) -> Result<Vec<Plan>, Failure> {
 
 /// Bytes a second of a NUMA node, where there is a roof to speak of.
 fn roof(args: &SweepArgs, here: &MemoryHere, chunks: &Chunks) -> Option<f64> {
-    let (_, written) = chunks.traffic?;
+    let traffic = chunks.traffic?;
     match (args.roof, here) {
         (Some(gigabytes), _) => Some(gigabytes * 1e9),
-        (None, MemoryHere::Roof { roof, .. }) => Some(roof.of(written > 0)),
+        (None, MemoryHere::Roof { roof, .. }) => Some(roof.of(traffic.writes())),
         (None, _) => None,
     }
 }
@@ -153,8 +153,7 @@ fn assumptions(
     roof: Option<f64>,
     chunks: &Chunks,
 ) -> Assumptions {
-    let (read, written) = chunks.traffic.unwrap_or((0, 0));
-    let bytes_per_chunk = ((read + written) * chunks.len as u64) as f64;
+    let bytes = chunks.traffic.map_or(0, |traffic| traffic.bytes(chunks.len, chunks.len));
     Assumptions {
         claim_ns: overheads.claim_ns,
         steal_ns: overheads.steal_ns,
@@ -162,7 +161,7 @@ fn assumptions(
         smt_throughput: args.smt_throughput,
         efficiency_core_speed: args.e_core_speed,
         memory: roof.map(|bytes_per_second| Memory {
-            bytes_per_chunk,
+            bytes_per_chunk: bytes as f64,
             bytes_per_second,
             shared_by: SharedBy::NumaNode,
         }),
@@ -371,6 +370,7 @@ impl Expected {
             });
         }
         Ok(Page {
+            many_pages: false,
             kernel: self.kernel,
             elements,
             swept: command_line(),
