@@ -127,6 +127,7 @@ fn what_cannot_be_simulated_is_refused() {
         (&["--simulate", "/nowhere/at/all"], 1, "cannot open /nowhere/at/all"),
         (&["--simulate", "core:2", "--workers", "9", "--bind", "compact"], 2, "9"),
         (&["--simulate", "core:2", "--resume", "--csv", "x"], 2, "cannot be used with"),
+        (&["--simulate", "core:2", "--order", "2"], 2, "cannot be used with"),
         (&["--roof", "20"], 2, "--simulate"),
         (&["--simulate", "core:2", "--roof", "0"], 2, "no number above 0"),
     ] {

@@ -338,6 +338,29 @@ fn the_budget_ends_a_sweep_and_it_says_what_is_missing() {
 }
 
 #[test]
+fn a_file_in_place_is_not_compared_with_copies_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("x.npy");
+    let data: Vec<u8> = (0..1000).flat_map(|i| (f64::from(i) / 1000.0).to_le_bytes()).collect();
+    std::fs::write(&input, program::npy("<f8", false, "(1000,)", &data)).unwrap();
+    for (options, code) in [
+        ("--pages system,base", 2),
+        ("--pages system", 0),
+        ("--pages base,thp", 0),
+        ("--pages system,base --in-place", 0),
+        ("--pages system,base --prefault", 0),
+    ] {
+        let words = "sweep trig-power --workers 1 --repeat 1 --input";
+        let words = words.split(' ').chain([input.to_str().unwrap()]).chain(options.split(' '));
+        let outcome = run(&words.collect::<Vec<_>>());
+        assert_eq!(outcome.code(), code, "{options}: {}", outcome.stderr);
+        if code == 2 {
+            assert!(outcome.stderr.contains("leave system out"), "{}", outcome.stderr);
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_swept_is_refused_before_anything_is_timed() {
     for options in ["--chunks 10k", "--bind sideways", "--workers 100000", "--resume", "--repeat 0"]
     {

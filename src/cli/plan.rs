@@ -63,6 +63,10 @@ pub(super) enum UsageError {
     #[error("command {line} ({text}): {problem}")]
     Command { line: usize, text: String, problem: &'static str },
     #[error(
+        "an --input is read where it lies with --pages system and copied into memory with other kinds, so their times do not compare; leave system out, or give --in-place, which copies it always"
+    )]
+    FileAndCopies,
+    #[error(
         "--array changes the file itself; give --checkpoint to begin or --resume to go on, or --input to work on a copy"
     )]
     ArrayAlone,
@@ -168,6 +172,17 @@ impl Plan {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses kinds of pages of which some are of a copy, and one is of the file itself.
+    pub(super) fn check_medium(&self, kinds: &[PagesArgs]) -> Result<(), UsageError> {
+        let in_place = matches!(self.kernel, Kernel::TrigPower { in_place: true, .. });
+        let copied = |pages: &PagesArgs| in_place || pages.asked().is_some();
+        let mixed = kinds.iter().any(copied) && !kinds.iter().all(copied);
+        if mixed && matches!(self.source, Source::File(_)) {
+            return Err(UsageError::FileAndCopies);
+        }
+        Ok(())
     }
 
     /// With a file itself as the array, which needs a checkpoint.

@@ -43,6 +43,8 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     let points = Point::all(args, &topology)?;
     // What is wrong with any of them is said before the first is timed.
     let plans = points.iter().map(|point| plan(args, point)).collect::<Result<Vec<_>, _>>()?;
+    let kinds: Vec<_> = points.iter().map(Point::pages_args).collect();
+    plans[0].check_medium(&kinds)?;
     try_pages(args)?;
     interrupt::listen()?;
     let page = args.report.as_deref().map(PageFile::open).transpose()?;

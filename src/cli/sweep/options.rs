@@ -90,7 +90,7 @@ pub(in crate::cli) struct SweepArgs {
     ///
     /// The default numbers of workers are the powers of two and the one that `run` would take there.
     /// The environment speaks of this machine, and is not asked.
-    #[arg(long, value_name = "DIR|TEXT", conflicts_with_all = ["resume", "budget", "pages", "numa", "prefault"])]
+    #[arg(long, value_name = "DIR|TEXT", conflicts_with_all = ["resume", "budget", "order", "pages", "numa", "prefault"])]
     pub(in crate::cli) simulate: Option<String>,
 
     /// GB/s of a NUMA node of the simulated machine [default: what is measured here, where all
