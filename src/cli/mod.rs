@@ -12,6 +12,7 @@ macro_rules! say {
 }
 
 mod args;
+mod base64;
 mod compare;
 mod data;
 mod doctor;
