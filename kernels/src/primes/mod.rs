@@ -103,6 +103,10 @@ pub use ranges::{divisor_count_range, divisor_sum_range, moebius_range, totient_
 pub use sieve::{PrimesIn, count_primes, nth_prime, primes_in};
 pub use wide::{FactorU128Error, Progress, factor_u128, is_prime_u128};
 
+/// Numbers that [`count_primes`] sieves at once: chunks of a range that are so many, or a multiple
+/// of it, begin no further segment for a small rest.
+pub const SEGMENT_NUMBERS: u64 = segment::SEGMENT_BYTES as u64 * 30;
+
 /// Whether `n` is prime. Proven for every u64 (see the [module](self)).
 ///
 /// ```
