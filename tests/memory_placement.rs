@@ -176,16 +176,27 @@ fn first_touch_draws_no_jobs_stream() {
     assert_eq!(draw(true), draw(false));
 }
 
-/// Bytes of large nameless arrays in the page tables of a process.
-fn mapped_by(pid: u32) -> u64 {
+/// Number and path of the file behind a line of smaps that begins a mapping, and its addresses.
+fn mapping(line: &str) -> Option<(std::ops::Range<usize>, &str)> {
+    let (range, rest) = line.split_once(' ')?;
+    let (start, end) = range.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    let (_, file) = rest.match_indices(' ').nth(2).map(|(at, _)| rest.split_at(at + 1))?;
+    Some((address(start)?..address(end)?, file.trim()))
+}
+
+/// Bytes of an array in the page tables of a process. That of an array before it may still be there.
+fn mapped_by(pid: u32, array: &SharedArray<f64, Ix1>) -> u64 {
+    let own = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let address = array.as_slice().as_ptr() as usize;
+    let mut mappings = own.lines().filter_map(mapping);
+    let (_, file) = mappings.find(|(range, _)| range.contains(&address)).unwrap();
     let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
     let mut ours = false;
     let mut kib = 0;
     for line in smaps.lines() {
-        if let Some((start, end)) = line.split(' ').next().and_then(|word| word.split_once('-')) {
-            let address = |text| u64::from_str_radix(text, 16).unwrap();
-            let large = address(end) - address(start) > 1 << 20;
-            ours = large && line.contains("/memfd:pinpool:array");
+        if let Some((_, behind)) = mapping(line) {
+            ours = behind == file;
         } else if let Some(rss) = line.strip_prefix("Rss:").filter(|_| ours) {
             kib += rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap();
         }
@@ -200,7 +211,7 @@ fn workers_have_their_parts_in_their_page_tables_and_nobody_has_more() {
         [(Numa::FirstTouch, false), (Numa::Default, true), (Numa::Default, false)]
     {
         let x = builder(&pool).numa(numa).prefault(prefault).pages(Pages::System).create().unwrap();
-        let bytes: u64 = pool.whereabouts().iter().map(|worker| mapped_by(worker.pid)).sum();
+        let bytes: u64 = pool.whereabouts().iter().map(|worker| mapped_by(worker.pid, &x)).sum();
         let all = (4096 + 8 * LEN as u64).next_multiple_of(4096);
         let touched = numa == Numa::FirstTouch || prefault;
         assert_eq!(bytes, if touched { all } else { 0 }, "{numa} {prefault}");
