@@ -96,55 +96,61 @@ fn cheaper(page: &Page, best: usize) -> Vec<String> {
     sentences
 }
 
+/// A thing that is swept beside the number of workers, and a point's word for it.
+#[derive(Clone, Copy)]
+struct Axis {
+    name: &'static str,
+    word: fn(&Point) -> String,
+}
+
+const AXES: [Axis; 3] = [
+    Axis { name: "Policy", word: |point| point.bind.clone() },
+    Axis { name: "Pages", word: |point| point.pages.clone().unwrap_or_default() },
+    Axis { name: "Chunk length", word: |point| point.chunk.to_string() },
+];
+
 /// A sentence for each thing that was swept, the others held as in the best setting.
 fn axes(page: &Page, best: usize) -> Vec<String> {
     let fast = &page.points[best];
-    let by_policy = |p: &Point| p.bind.clone();
-    let by_pages = |p: &Point| p.pages.clone().unwrap_or_default();
-    let by_chunk = |p: &Point| p.chunk.to_string();
-    let words: [(&str, &dyn Fn(&Point) -> String); 3] =
-        [("Policy", &by_policy), ("Pages", &by_pages), ("Chunk length", &by_chunk)];
-    let sentences = words.iter().enumerate().map(|(axis, (name, word))| {
-        let held = |p: &Point| {
-            let mut others = words.iter().enumerate().filter(|(other, _)| *other != axis);
-            p.workers == fast.workers && others.all(|(_, (_, word))| word(p) == word(fast))
-        };
-        let all = 0..page.points.len();
-        let others: Vec<usize> = all
-            .filter(|&at| held(&page.points[at]) && word(&page.points[at]) != word(fast))
+    let sentences = AXES.iter().filter_map(|axis| {
+        let others: Vec<usize> = (0..page.points.len())
+            .filter(|&at| {
+                let point = &page.points[at];
+                let differ = |axis: &Axis| (axis.word)(point) != (axis.word)(fast);
+                let along = AXES.iter().all(|other| differ(other) == (other.name == axis.name));
+                along && point.workers == fast.workers
+            })
             .collect();
-        axis_sentence(page, best, name, &others, word)
+        axis.sentence(page, best, &others)
     });
-    sentences.flatten().collect()
+    sentences.collect()
 }
 
-/// What some points, which differ from the best one in one thing, cost beside it.
-fn axis_sentence(
-    page: &Page,
-    best: usize,
-    name: &str,
-    others: &[usize],
-    word: &dyn Fn(&Point) -> String,
-) -> Option<String> {
-    let fast = &page.points[best];
-    let of = |difference: Difference, text: &dyn Fn(&Point) -> String| {
-        let those = others.iter().filter(|&&at| page.difference(at, best) == difference);
-        those.map(|&at| text(&page.points[at])).collect::<Vec<_>>().join(", ")
-    };
-    let times = |p: &Point| format!("{} {:.2} times", word(p), p.seconds / fast.seconds);
-    let below =
-        if page.simulated.is_some() { "no difference" } else { "a difference below the noise" };
-    let parts = [
-        (of(Difference::Real, &times), "its time"),
-        (of(Difference::BelowTheNoise, word), below),
-        (of(Difference::Unsure, &times), "its time, of too few runs to be sure"),
-    ];
-    let said: Vec<String> = parts
-        .into_iter()
-        .filter(|(points, _)| !points.is_empty())
-        .map(|(points, what)| format!("{points} {what}"))
-        .collect();
-    (!said.is_empty()).then(|| format!("{name}, beside {}: {}.", word(fast), said.join("; ")))
+impl Axis {
+    /// What some points, which differ from the best one in this alone, cost beside it.
+    fn sentence(self, page: &Page, best: usize, others: &[usize]) -> Option<String> {
+        let Axis { name, word } = self;
+        let fast = &page.points[best];
+        let times =
+            |point: &Point| format!("{} {:.2} times", word(point), point.seconds / fast.seconds);
+        let of = |difference: Difference, text: &dyn Fn(&Point) -> String| {
+            let those = others.iter().filter(|&&at| page.difference(at, best) == difference);
+            those.map(|&at| text(&page.points[at])).collect::<Vec<_>>().join(", ")
+        };
+        let simulated = page.simulated.is_some();
+        let below = if simulated { "no difference" } else { "a difference below the noise" };
+        let parts = [
+            (of(Difference::Real, &times), "its time"),
+            (of(Difference::BelowTheNoise, &word), below),
+            (of(Difference::Unsure, &times), "its time, of too few runs to be sure"),
+        ];
+        let said: Vec<String> = parts
+            .into_iter()
+            .filter(|(points, _)| !points.is_empty())
+            .map(|(points, what)| format!("{points} {what}"))
+            .collect();
+        (!said.is_empty()).then(|| format!("{name}, beside {}: {}.", word(fast), said.join("; ")))
+    }
 }
 
 fn scales(page: &Page, line: &Scaling) -> Option<String> {
