@@ -206,7 +206,7 @@ fn single_runs_say_nothing_of_the_noise() {
 #[test]
 fn two_sweeps_rank_alike_what_differs_by_more_than_the_noise() {
     // Chunks of two cost claims; close and compact put one worker on the same place.
-    let words = "sweep trig-power --elements 200k --workers 1 --chunks 2,50k --bind close,compact --repeat 7 --json";
+    let words = "sweep trig-power --elements 40k --workers 1 --chunks 2,10k --bind close,compact --repeat 7 --json";
     let ranking = |order: &str| {
         let outcome =
             run(&[&words.split(' ').collect::<Vec<_>>()[..], &["--order", order]].concat());
@@ -217,7 +217,7 @@ fn two_sweeps_rank_alike_what_differs_by_more_than_the_noise() {
             .map(|p| (p["chunk"].as_u64().unwrap(), p["as_fast_as_the_best"].as_bool().unwrap()))
             .collect::<Vec<_>>()
     };
-    let expected = [(50_000, true), (50_000, true), (2, false), (2, false)];
+    let expected = [(10_000, true), (10_000, true), (2, false), (2, false)];
     // Another program may be in the way of a whole sweep: two of eight must be as they should.
     let (mut alike, mut seen) = (0, Vec::new());
     for order in 1..=8 {
