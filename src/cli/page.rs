@@ -55,6 +55,8 @@ pub(super) struct Page {
     pub(super) traffic: Option<Traffic>,
     pub(super) roofs: Vec<Roof>,
     pub(super) timelines: Vec<Timeline>,
+    /// Runs that were asked for of each setting; of a simulation none.
+    pub(super) repeats: usize,
     pub(super) left: Left,
 }
 
@@ -323,6 +325,7 @@ pub(super) mod tests {
             traffic: None,
             roofs: Vec::new(),
             timelines: Vec::new(),
+            repeats: 7,
             left: Left::default(),
         }
     }

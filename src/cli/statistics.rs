@@ -81,6 +81,13 @@ pub(super) fn statistics(times: &[f64]) -> Option<Statistics> {
     Some(Statistics { median, low: sorted[rank], high: sorted[n - 1 - rank], confidence, outliers })
 }
 
+/// So many times have an interval that is sure.
+pub(super) fn least_runs() -> usize {
+    (1..)
+        .find(|&n| coverage(n, 0) >= CONFIDENCE)
+        .expect("the range of many times covers the median")
+}
+
 /// The probability that the median lies between ranks `rank` and `n − 1 − rank`: that of `n` coins
 /// more than `rank` and fewer than `n − rank` fall on heads.
 fn coverage(n: usize, rank: usize) -> f64 {
@@ -115,6 +122,7 @@ mod tests {
         let ten = statistics(&ten).unwrap();
         assert_eq!((ten.low, ten.high), (2.0, 9.0));
         assert!((ten.confidence - 0.978_515_625).abs() < 1e-12);
+        assert_eq!(least_runs(), 6);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::series::{Scaling, Step};
 use super::{Page, Point};
 use crate::cli::roof::Roof;
-use crate::cli::statistics::Difference;
+use crate::cli::statistics::{Difference, least_runs};
 
 /// Below this part of the ideal speed-up, more workers are mostly waste.
 const EFFICIENT: f64 = 0.8;
@@ -260,20 +260,20 @@ fn quiet(page: &Page) -> Vec<String> {
     }
     let unsure = page.points.iter().filter(|point| !point.interval().is_sure());
     let sure = unsure.map(|point| point.confidence).min_by(f64::total_cmp);
-    let left = page.left.measurements > 0;
     if let Some(sure) = sure {
-        // Where runs are missing for lack of time, more of them would not be made either.
-        let kept = if page.left.kept { " with --resume" } else { "" };
-        let how = if left {
-            "the runs that the time did not suffice for are needed".to_owned()
+        let needed = least_runs();
+        let how = if page.repeats < needed {
+            let kept = if page.left.kept { " with --resume" } else { "" };
+            format!("--repeat {needed} or more{kept} makes it 95 %")
         } else {
-            format!("--repeat 6 or more{kept} makes it 95 %")
+            "the runs that the time did not suffice for are needed".to_owned()
         };
         sentences.push(format!(
             "Not every interval covers the true median with 95 %, one with only {:.0} %: {how}.",
             sure * 100.0
         ));
     }
+    let left = page.left.measurements > 0;
     if left {
         let sentence = page.left.sentence();
         sentences.push(format!("T{}.", &sentence[1..]));
@@ -400,7 +400,9 @@ mod tests {
     #[test]
     fn too_few_runs_tell_nothing_apart() {
         let points = vec![point(1, 10, 2.0), point(2, 10, 1.0), point(2, 20, 1.5)];
-        let text = said(&page(of_runs(points.clone(), 1, 0.0)));
+        let mut single = page(of_runs(points.clone(), 1, 0.0));
+        single.repeats = 1;
+        let text = said(&single);
         assert!(!text.contains("slower by more than the noise"), "{text}");
         assert!(text.contains("2 settings are slower by the median, with too few runs"), "{text}");
         assert!(text.contains("20 1.50 times its time, of too few runs to be sure"), "{text}");
@@ -418,6 +420,7 @@ mod tests {
         let text = said(&page);
         assert!(text.contains("Of the 2 settings that were measured, of 5, the fastest"), "{text}");
         assert!(text.contains("The time was up before 8 measurements, and 3 settings have none; a larger --budget makes them."), "{text}");
+        assert!(text.contains("the runs that the time did not suffice for are needed"), "{text}");
         assert!(!text.contains("--repeat") && !text.contains("--resume"), "{text}");
         page.points = of_runs(page.points, 7, 0.98);
         page.left = Left { measurements: 1, settings: 1, kept: true };

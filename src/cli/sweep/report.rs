@@ -68,6 +68,7 @@ fn measured(
         traffic: None,
         roofs: Vec::new(),
         timelines: Vec::new(),
+        repeats: args.repeat,
         left: summary.left(args),
     };
     for row in rows {

@@ -384,6 +384,7 @@ impl Expected {
             traffic: None,
             roofs: Vec::new(),
             timelines: Vec::new(),
+            repeats: 0,
             left: Left::default(),
         })
     }
