@@ -77,6 +77,10 @@ fn another_jobs_measurements_are_not_taken_for_this_ones() {
         assert!(outcome.stderr.contains("no file of measurements of this job"), "{other}");
         assert_eq!(std::fs::read_to_string(&csv).unwrap(), whole, "{other}");
     }
+    // A pipe has nothing to go on with, and is written to as any other file.
+    let pipe = |options: &str| sweep(&format!("--repeat 1 --csv /dev/stdout {options}"));
+    assert!(pipe("").stdout.starts_with("# pinpool"));
+    assert!(pipe("--resume").stderr.contains("no file of measurements"));
     // A file that cannot be read as text is left as it is, too.
     std::fs::write(&csv, b"\xff\xfe").unwrap();
     assert_eq!(sweep(&format!("{file} --resume")).code(), 1);

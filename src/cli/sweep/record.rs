@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use pinpool::Pages;
 
@@ -85,22 +86,40 @@ impl Record {
             return Ok(Record { measurements: Vec::new(), file: None });
         };
         let head = head(args, plan)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(!args.resume);
+        if args.resume {
+            return Record::go_on(path, &head);
+        }
         let mut file =
-            options.open(path).map_err(|source| Failure::System { action: OPEN, source })?;
-        let mut known = Vec::new();
-        file.read_to_end(&mut known)
-            .map_err(|source| Failure::System { action: "read the measurements", source })?;
-        let known = Known::of(&known, &head)
-            .ok_or_else(|| Failure::NotResumable { path: path.display().to_string() })?;
+            File::create(path).map_err(|source| Failure::System { action: OPEN, source })?;
+        file.write_all(head.as_bytes())
+            .map_err(|source| Failure::System { action: WRITE, source })?;
+        Ok(Record { measurements: Vec::new(), file: Some(file) })
+    }
+
+    /// With what the file has, which stays where it is: nothing is lost should the sweep end here.
+    fn go_on(path: &Path, head: &str) -> Result<Record, Failure> {
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = opened.map_err(|source| Failure::System { action: OPEN, source })?;
+        let no = || Failure::NotResumable { path: path.display().to_string() };
+        let mut bytes = Vec::new();
+        let mut read = || -> io::Result<bool> {
+            // To read from a pipe would be to wait for what nobody writes.
+            let regular = file.metadata()?.is_file();
+            if regular {
+                file.read_to_end(&mut bytes)?;
+            }
+            Ok(regular)
+        };
+        let regular =
+            read().map_err(|source| Failure::System { action: "read the measurements", source })?;
+        let known = Known::of(&bytes, head).filter(|_| regular).ok_or_else(no)?;
         if known.cut_off > 0 {
             say!(
                 "pinpool: the last line of '{}' was cut off; that measurement is made again",
                 path.display()
             );
         }
-        // What is whole stays where it is: nothing is lost should the sweep end here.
         let mut begin = || -> io::Result<()> {
             file.set_len(known.whole)?;
             file.seek(SeekFrom::Start(known.whole))?;
