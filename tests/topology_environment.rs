@@ -72,6 +72,45 @@ fn an_option_beats_ours_and_ours_beats_openmps() {
 }
 
 #[test]
+fn what_was_filled_in_once_is_left_as_it_is() {
+    let words: [(&str, &[&str]); 7] = [
+        ("PINPOOL_BIND", &["", "none", "spread", "scatter", "list:0,2"]),
+        ("PINPOOL_PLACES", &["", "threads"]),
+        ("PINPOOL_WORKERS", &["", "3"]),
+        ("OMP_PROC_BIND", &["", "false", "true", "spread", "sideways"]),
+        ("OMP_PLACES", &["", "sockets", "nonsense"]),
+        ("GOMP_CPU_AFFINITY", &["", "0-2", "x"]),
+        ("SLURM_CPUS_PER_TASK", &["", "2", "many"]),
+    ];
+    let all: usize = words.iter().map(|(_, values)| values.len()).product();
+    let asked = [
+        PlacementOptions::default(),
+        PlacementOptions { bind: Some(Bind::Close), ..Default::default() },
+        PlacementOptions { places: Some(Places::Cores), ..Default::default() },
+        PlacementOptions { smt: Some(Smt::Last), ..Default::default() },
+        PlacementOptions { kind: Some(CoreKind::P), pin: Pin::Core, ..Default::default() },
+    ];
+    for mut at in 0..all {
+        let vars = words.map(|(name, values)| {
+            let value = values[at % values.len()];
+            at /= values.len();
+            (name, value)
+        });
+        for options in &asked {
+            let once = from(options.clone(), &vars).unwrap();
+            assert_eq!(from(once.clone(), &vars).unwrap(), once, "{options:?} {vars:?}");
+            // Nor does it find more to fill in once the policy is chosen.
+            let Ok(plan) = plan(&b(), &PlacementOptions { workers: Some(1), ..once.clone() })
+            else {
+                continue;
+            };
+            let chosen = PlacementOptions { bind: Some(plan.bind), ..once };
+            assert_eq!(from(chosen.clone(), &vars).unwrap(), chosen, "{options:?} {vars:?}");
+        }
+    }
+}
+
+#[test]
 fn each_setting_is_filled_in_by_itself() {
     let option = PlacementOptions { bind: Some(Bind::Spread), ..Default::default() };
     let merged = from(option, &[("OMP_PLACES", "threads")]).unwrap();

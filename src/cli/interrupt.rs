@@ -3,7 +3,7 @@
 //! A thread of its own waits for the signals. The first one is noted; the run looks at it between
 //! its steps ([`check`]) and unwinds, so that arrays, temporary files and the pool are taken down
 //! in the usual way, and says how far it came. At a second one, or after the grace, it is ended by
-//! the system's rules: the names are removed here, workers see their parent die, and the exit
+//! the system's rules: its files are removed here, workers see their parent die, and the exit
 //! status is the same.
 
 #![forbid(unsafe_code)]
@@ -29,8 +29,8 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// What is under way, how many of its chunks are finished, and of how many.
 static AT: Mutex<Option<(&str, u64, u64)>> = Mutex::new(None);
 
-/// Names in /dev/shm that this run made and that must not outlive it.
-static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Files that this run made, names in /dev/shm among them, and that must not outlive it.
+static FILES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// The checkpoint that the run can go on from.
 static CHECKPOINT: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -87,14 +87,19 @@ fn failure(signal: i32) -> Failure {
     Failure::Interrupted { signal, name: name_of(signal), finished, left }
 }
 
-/// Has a name removed should the run be cut off.
-pub(super) fn remove_at_end(name: &str) {
-    NAMES.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+/// Has a file removed should the run be cut off.
+pub(super) fn remove_at_end(file: PathBuf) {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+}
+
+/// From now on this file stays.
+pub(super) fn stays(file: &Path) {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| known != file);
 }
 
 fn cut_off(signal: i32) -> ! {
-    for name in NAMES.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        let removed: io::Result<()> = fs::remove_file(format!("/dev/shm/{name}"));
+    for file in FILES.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        let removed: io::Result<()> = fs::remove_file(file);
         // It may be gone already, which is all that is wanted.
         let _ = removed;
     }

@@ -10,6 +10,7 @@ use ndarray::Ix1;
 use pinpool::{Args, Bool, Checkpoint, Ctx, Param, Pool, SharedArray};
 use pinpool_kernels::primes::{Factors, factor_slice, is_prime_slice};
 use pinpool_kernels::{tree_fold, trig_power_in_place_sum_undo, trig_power_sum};
+use serde::Serialize;
 
 use super::exit::Exit;
 use super::factor;
@@ -97,6 +98,30 @@ impl Form<'_> {
     }
 }
 
+/// Bytes that a kernel moves, by its text: of the array and of the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Traffic {
+    /// Read for an element.
+    pub(super) read_bytes: u64,
+    /// Written for an element.
+    pub(super) written_bytes: u64,
+    /// Written for a chunk, where a chunk has one result.
+    pub(super) slot_bytes: u64,
+}
+
+impl Traffic {
+    /// All of it.
+    pub(super) fn bytes(self, elements: usize, chunk: usize) -> u64 {
+        let chunks = elements.div_ceil(chunk) as u64;
+        (self.read_bytes + self.written_bytes) * elements as u64 + self.slot_bytes * chunks
+    }
+
+    /// Whether it writes more than a slot here and there.
+    pub(super) fn writes(self) -> bool {
+        self.written_bytes > 0
+    }
+}
+
 /// A kernel over an array of `Element`s that gives an array of `Slot`s.
 pub(super) trait Job: Copy {
     type Element: Pod;
@@ -118,9 +143,8 @@ pub(super) trait Job: Copy {
         (rows, chunk)
     }
 
-    /// Bytes of the array and of the results that an element has read and written, where the
-    /// kernel goes through an array.
-    fn traffic(self) -> Option<(u64, u64)> {
+    /// What it moves, where it goes through an array.
+    fn traffic(self) -> Option<Traffic> {
         None
     }
 
@@ -186,9 +210,10 @@ impl Job for TrigPower {
         self.in_place
     }
 
-    fn traffic(self) -> Option<(u64, u64)> {
+    fn traffic(self) -> Option<Traffic> {
         // The undo copy is not counted: it is used again for each chunk, and stays in the cache.
-        Some((8, if self.in_place { 8 } else { 0 }))
+        let written_bytes = if self.in_place { 8 } else { 0 };
+        Some(Traffic { read_bytes: 8, written_bytes, slot_bytes: 8 })
     }
 
     fn fill(
@@ -267,8 +292,9 @@ impl Job for IsPrime {
     type Element = u64;
     type Slot = Bool;
 
-    fn traffic(self) -> Option<(u64, u64)> {
-        Some((8, size_of::<Bool>() as u64))
+    fn traffic(self) -> Option<Traffic> {
+        let written_bytes = size_of::<Bool>() as u64;
+        Some(Traffic { read_bytes: 8, written_bytes, slot_bytes: 0 })
     }
 
     fn fill(
@@ -341,8 +367,9 @@ impl Job for Factor {
         true
     }
 
-    fn traffic(self) -> Option<(u64, u64)> {
-        Some((8, size_of::<FactorsSlot>() as u64))
+    fn traffic(self) -> Option<Traffic> {
+        let written_bytes = size_of::<FactorsSlot>() as u64;
+        Some(Traffic { read_bytes: 8, written_bytes, slot_bytes: 0 })
     }
 
     fn fill(

@@ -12,6 +12,7 @@ macro_rules! say {
 }
 
 mod args;
+mod base64;
 mod compare;
 mod data;
 mod doctor;
@@ -37,6 +38,7 @@ mod roof;
 mod run;
 mod segments;
 mod session;
+mod statistics;
 mod sweep;
 mod topo;
 

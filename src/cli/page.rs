@@ -8,18 +8,19 @@
 #![forbid(unsafe_code)]
 
 mod advice;
+mod file;
 mod fit;
 mod series;
-
-use std::fs;
-use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::failure::Failure;
+use super::base64::base64;
+use super::kernels;
 use super::roof::Roof;
+use super::statistics::{Difference, Interval};
 
+pub(super) use file::PageFile;
 pub(super) use series::Scaling;
 
 const UPLOT: &str = include_str!("page/vendor/uplot/uPlot.iife.min.js");
@@ -32,11 +33,16 @@ const SCRIPT: &str = concat!(
     include_str!("page/pictures.js"),
     include_str!("page/page.js")
 );
+/// A simulation has no noise; differences below its own exactness are none.
+const SIMULATED_NOISE: f64 = 0.01;
 const STYLE: &str = include_str!("page/page.css");
 
 /// All that a report says.
 #[derive(Debug, Serialize)]
 pub(super) struct Page {
+    /// Whether several kinds of pages are swept.
+    #[serde(skip)]
+    pub(super) many_pages: bool,
     pub(super) kernel: &'static str,
     pub(super) elements: usize,
     /// The command that made the report.
@@ -49,8 +55,35 @@ pub(super) struct Page {
     pub(super) traffic: Option<Traffic>,
     pub(super) roofs: Vec<Roof>,
     pub(super) timelines: Vec<Timeline>,
-    /// Measurements that the time did not suffice for.
-    pub(super) not_measured: usize,
+    /// Runs that were asked for of each setting; of a simulation none.
+    pub(super) repeats: usize,
+    pub(super) left: Left,
+}
+
+/// What the time did not suffice for.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Left {
+    /// Measurements that were to be made,
+    pub(super) measurements: usize,
+    /// and settings that have none at all.
+    pub(super) settings: usize,
+    /// Whether those that were made are in a file to go on with.
+    pub(super) kept: bool,
+}
+
+impl Left {
+    pub(super) fn sentence(&self) -> String {
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let none = match self.settings {
+            0 => String::new(),
+            1 => ", and 1 setting has none".to_owned(),
+            settings => format!(", and {settings} settings have none"),
+        };
+        let how = if self.kept { "--resume" } else { "a larger --budget" };
+        let measurements = count(self.measurements, "measurement");
+        let them = if self.measurements == 1 { "it" } else { "them" };
+        format!("the time was up before {measurements}{none}; {how} makes {them}")
+    }
 }
 
 /// What a simulation stands on.
@@ -85,13 +118,22 @@ pub(super) struct Point {
     pub(super) lost: Option<[f64; 2]>,
 }
 
-/// Bytes that a kernel moves for one element, by its text.
+/// What the kernel moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Traffic {
-    pub(super) read_bytes: u64,
-    pub(super) written_bytes: u64,
-    /// Whether the array is larger than the caches, so that its bytes come from memory.
-    pub(super) beyond_caches: bool,
+    #[serde(flatten)]
+    pub(super) kernel: kernels::Traffic,
+    /// Bytes of the array and its results.
+    pub(super) working_bytes: u64,
+    /// Bytes of the last level caches together.
+    pub(super) cache_bytes: u64,
+}
+
+impl Traffic {
+    /// Whether all of it has to come from memory.
+    fn is_beyond_caches(self) -> bool {
+        self.working_bytes > self.cache_bytes
+    }
 }
 
 /// What the workers did in one run.
@@ -128,15 +170,16 @@ struct Derived<'a> {
     #[serde(flatten)]
     page: &'a Page,
     scaling: Vec<Scaling>,
-    /// The indices of the points that cannot be told from the fastest.
+    /// The indices of the points that cannot be told from the fastest, itself among them.
     as_fast_as_the_best: Vec<usize>,
+    /// Those of which too few runs are known to say.
+    too_few_runs: Vec<usize>,
 }
 
 impl Page {
-    /// Writes the page.
-    pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
-        let failed = |source| Failure::System { action: "write the report", source };
-        fs::write(path, self.html()).map_err(failed)
+    /// The kind of pages, where it is to be named.
+    pub(super) fn pages_of(&self, pages: String) -> Option<String> {
+        self.many_pages.then_some(pages)
     }
 
     fn html(&self) -> String {
@@ -146,7 +189,8 @@ impl Page {
         let command = best.map_or("", |best| self.points[best].command.as_str());
         let derived = Derived {
             page: self,
-            as_fast_as_the_best: best.map_or_else(Vec::new, |best| self.as_fast_as(best)),
+            as_fast_as_the_best: self.that_are(Difference::BelowTheNoise),
+            too_few_runs: self.that_are(Difference::Unsure),
             scaling,
         };
         let data = serde_json::to_string(&derived).expect("a page is plain data");
@@ -198,10 +242,30 @@ impl Page {
         (0..self.points.len()).min_by(by_time)
     }
 
-    /// The points whose intervals overlap with this one's, itself included.
-    fn as_fast_as(&self, best: usize) -> Vec<usize> {
-        let high = self.points[best].high;
-        (0..self.points.len()).filter(|&at| self.points[at].low <= high).collect()
+    /// How far one point is told from another.
+    fn difference(&self, one: usize, other: usize) -> Difference {
+        let (one, other) = (&self.points[one], &self.points[other]);
+        if self.simulated.is_none() {
+            return one.interval().difference(other.interval());
+        }
+        let (fast, slow) = (one.seconds.min(other.seconds), one.seconds.max(other.seconds));
+        if slow > fast * (1.0 + SIMULATED_NOISE) {
+            Difference::Real
+        } else {
+            Difference::BelowTheNoise
+        }
+    }
+
+    /// The points that differ so from the fastest.
+    fn that_are(&self, difference: Difference) -> Vec<usize> {
+        let Some(best) = self.best() else { return Vec::new() };
+        (0..self.points.len()).filter(|&at| self.difference(at, best) == difference).collect()
+    }
+}
+
+impl Point {
+    fn interval(&self) -> Interval {
+        Interval { low: self.low, high: self.high, confidence: self.confidence }
     }
 }
 
@@ -224,23 +288,6 @@ fn escaped(text: &str) -> String {
 fn embedded(json: &str) -> String {
     // In JSON these characters stand in strings only, where an escape means the same.
     json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            if digit <= three.len() {
-                text.push(char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -268,6 +315,7 @@ pub(super) mod tests {
 
     pub(super) fn page(points: Vec<Point>) -> Page {
         Page {
+            many_pages: false,
             kernel: "trig-power",
             elements: 1000,
             swept: "pinpool sweep 'a </script><b>'".to_owned(),
@@ -277,7 +325,8 @@ pub(super) mod tests {
             traffic: None,
             roofs: Vec::new(),
             timelines: Vec::new(),
-            not_measured: 0,
+            repeats: 7,
+            left: Left::default(),
         }
     }
 
@@ -299,14 +348,5 @@ pub(super) mod tests {
             assert!(!text.contains("</script") && !text.contains("<!--"));
         }
         assert!(!UPLOT_STYLE.contains("</style") && !STYLE.contains("</style"));
-    }
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v")] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(b"foobar"), "Zm9vYmFy");
-        assert_eq!(base64(&[0xff, 0xef]), "/+8=");
     }
 }

@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use pinpool_kernels::isa::{self, Isa, IsaError};
@@ -21,7 +24,7 @@ const DEFAULT_CHUNKS: usize = 256;
 /// Who has what, in the words of errors.
 const WITH_RANGE: &str = "is-prime, factor and count-primes";
 const WITH_ARRAY: &str = "trig-power, is-prime and factor";
-const DEFAULT_SEED: u64 = 42;
+pub(super) const DEFAULT_SEED: u64 = 42;
 const DEFAULT_ROUNDS: u32 = 3;
 
 /// What is wrong with what was asked for.
@@ -59,6 +62,10 @@ pub(super) enum UsageError {
     NoCommands,
     #[error("command {line} ({text}): {problem}")]
     Command { line: usize, text: String, problem: &'static str },
+    #[error(
+        "an --input is read where it lies with --pages system and copied into memory with other kinds, so their times do not compare; leave system out, or give --in-place, which copies it always"
+    )]
+    FileAndCopies,
     #[error(
         "--array changes the file itself; give --checkpoint to begin or --resume to go on, or --input to work on a copy"
     )]
@@ -167,6 +174,17 @@ impl Plan {
         }
     }
 
+    /// Refuses kinds of pages of which some are of a copy, and one is of the file itself.
+    pub(super) fn check_medium(&self, kinds: &[PagesArgs]) -> Result<(), UsageError> {
+        let in_place = matches!(self.kernel, Kernel::TrigPower { in_place: true, .. });
+        let copied = |pages: &PagesArgs| in_place || pages.asked().is_some();
+        let mixed = kinds.iter().any(copied) && !kinds.iter().all(copied);
+        if mixed && matches!(self.source, Source::File(_)) {
+            return Err(UsageError::FileAndCopies);
+        }
+        Ok(())
+    }
+
     /// With a file itself as the array, which needs a checkpoint.
     pub(super) fn on_file(self, path: PathBuf, kept: bool) -> Result<Plan, UsageError> {
         if kept {
@@ -174,6 +192,35 @@ impl Plan {
         } else {
             Err(UsageError::ArrayAlone)
         }
+    }
+
+    /// All that a job's results depend on but the chunk length, in a line; of an input file, which
+    /// it is and whether it is still the same.
+    pub(super) fn identity(&self) -> io::Result<String> {
+        let Plan { kernel, source, chunk: _, seed, isa } = self;
+        let name = kernel.name();
+        let kernel = match *kernel {
+            Kernel::TrigPower { rounds, in_place } => {
+                format!("{name}, {rounds} rounds{}", if in_place { ", in place" } else { "" })
+            }
+            Kernel::IsPrime | Kernel::Factor => name.to_owned(),
+            // Its source and span follow from these and the chunk length.
+            Kernel::CountPrimes { low, high, span: _ } => {
+                return Ok(format!("{name}, [{low}, {high}), {isa}"));
+            }
+            Kernel::PrimePi { n } => return Ok(format!("{name}, {n}, {isa}")),
+        };
+        let source = match source {
+            Source::Drawn { elements, low, high } => {
+                format!("{elements} elements drawn from [{low}, {high}), seed {seed}")
+            }
+            Source::File(path) | Source::Array(path) => {
+                let file = fs::metadata(path)?;
+                let (bytes, seconds, nanos) = (file.len(), file.mtime(), file.mtime_nsec());
+                format!("{path:?} of {bytes} bytes, changed at {seconds}.{nanos:09}")
+            }
+        };
+        Ok(format!("{kernel}, {source}, {isa}"))
     }
 
     /// The chunk length for an array of so many elements; known to the caller or by default, it

@@ -13,10 +13,11 @@ use super::failure::Failure;
 use super::kernels::{Form, Job};
 use super::report::Count;
 
-/// Numbers of one segment of the sieve: a chunk of whole segments wastes none.
-const SEGMENT: u64 = (1 << 15) * 30;
+/// Default chunks are multiples of this: one segment of the sieve, so that none begins a segment for
+/// a small rest. A number of its own, since results depend on chunks and must not on the sieve's tuning.
+const SEGMENT: u64 = (1 << 18) * 30;
 /// Shorter chunks would spend their time on finding the sieving primes.
-const LEAST_SPAN: u64 = 16 * SEGMENT;
+const LEAST_SPAN: u64 = 2 * SEGMENT;
 /// Chunks of a long range: enough for any number of workers to end at about the same time.
 const CHUNKS: u64 = 1024;
 /// Chunks of a short range of large numbers, where each chunk first finds the primes to the root.
@@ -154,6 +155,11 @@ fn count(slots: &[u64]) -> (f64, Count) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_segment_is_the_sieves() {
+        assert_eq!(SEGMENT, primes::SEGMENT_NUMBERS);
+    }
 
     #[test]
     fn default_chunks_are_whole_segments_and_not_too_many() {

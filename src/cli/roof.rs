@@ -1,8 +1,8 @@
 //! What memory gives to some workers that do nothing else: the roof over a kernel's bandwidth.
 //!
 //! Two loops over an array that no cache holds: one reads it, one copies it to another. A roof is
-//! what can be had, so the best of several runs counts. The array is touched first by the workers
-//! that read it, as a kernel's is.
+//! what can be had, so the best of several runs counts. The arrays are of the kind of pages and on
+//! the nodes that the kernel's is to have, and made for the same workers.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::interrupt;
+use super::pages::{NodeArgs, PagesArgs};
 
 /// Runs of each loop.
 const RUNS: usize = 5;
@@ -31,6 +32,8 @@ const CHUNK: usize = 32_768;
 pub(super) struct Roof {
     pub(super) bind: String,
     pub(super) workers: usize,
+    /// The kind of pages, where several are swept.
+    pub(super) pages: Option<String>,
     pub(super) read: f64,
     /// Read and written together.
     pub(super) copy: f64,
@@ -42,16 +45,19 @@ impl Roof {
         if writes { self.copy } else { self.read }
     }
 
-    /// Measures it with workers that are placed so.
+    /// Measures it with workers that are placed so, over arrays that are made so.
     pub(super) fn measure(
         topology: &Topology,
         placement: &PlacementOptions,
+        how: PagesArgs,
     ) -> Result<Roof, Failure> {
         let bytes = (TIMES_CACHES * last_level_bytes(topology)).clamp(LEAST_BYTES, MOST_BYTES);
         let len = (bytes / 8) as usize;
         let pool = Pool::builder().placement(placement.clone()).build()?;
-        let mut from = SharedArray::<u64, _>::zeros(len)?;
-        let mut to = SharedArray::<u64, _>::zeros(len)?;
+        let PagesArgs { pages, place: NodeArgs { numa, prefault } } = how;
+        let array = || SharedArray::<u64, _>::builder(len).pages(pages).numa(numa);
+        let made = || array().prefault(prefault).owners(&pool, CHUNK).create();
+        let (mut from, mut to) = (made()?, made()?);
         let both = (from.chunks_out(CHUNK), to.chunks_out(CHUNK));
         pool.for_each(both, |(mut a, mut b), ctx| {
             a.fill(ctx.chunk());
@@ -76,7 +82,8 @@ impl Roof {
         }
         let bytes = len as f64 * 8.0;
         let bind = pool.plan().bind.to_string();
-        Ok(Roof { bind, workers: pool.workers(), read: bytes / read, copy: 2.0 * bytes / copy })
+        let (read, copy) = (bytes / read, 2.0 * bytes / copy);
+        Ok(Roof { bind, workers: pool.workers(), pages: None, read, copy })
     }
 }
 

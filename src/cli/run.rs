@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
 use ndarray::Ix1;
 use pinpool::{Checkpoint, SharedArray};
@@ -52,7 +53,7 @@ fn run_job<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, Failure>
     };
     let mut session = Session::open(job, &setup)?;
     if let Some(name) = &args.name {
-        interrupt::remove_at_end(name);
+        interrupt::remove_at_end(Path::new("/dev/shm").join(name));
     }
     if !args.quiet {
         session.warnings().for_each(|warning| say!("pinpool: {warning}"));

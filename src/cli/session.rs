@@ -138,6 +138,11 @@ impl<'p, J: Job> Session<'p, J> {
         self.pool.plan().warnings.iter().map(String::as_str)
     }
 
+    /// Bytes that the job works on: its array and its results.
+    pub(super) fn working_bytes(&self, slots: &SharedArray<J::Slot, Ix1>) -> u64 {
+        (size_of_val(self.array.as_slice()) + size_of_val(slots.as_slice())) as u64
+    }
+
     /// All that is known now.
     pub(super) fn report(&self, slots: &SharedArray<J::Slot, Ix1>) -> Report {
         let peak_memory_bytes = memory::peak_bytes();

@@ -8,61 +8,46 @@
 
 mod costs;
 mod options;
+mod points;
 mod record;
 mod report;
 mod simulate;
-mod statistics;
 mod table;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use pinpool::placement::{self, PlacementOptions};
 use pinpool::topology::Topology;
-use pinpool::{Backend, Numa, Pages, SharedArray};
+use pinpool::{Backend, Numa, SharedArray};
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt;
 use super::kernels::{Form, Job, WithJob, with_job};
-use super::pages::{NodeArgs, PagesArgs};
+use super::page::PageFile;
 use super::plan::Plan;
 use super::progress::Progress;
 use super::session::{Session, Setup};
+use points::{Point, place_words};
 use record::{Measurement, Record};
 use table::Summary;
 
 pub(super) use options::SweepArgs;
-
-/// One combination of what is swept.
-#[derive(Debug, Clone)]
-struct Point {
-    placement: PlacementOptions,
-    workers: usize,
-    bind: String,
-    pages: Pages,
-    nodes: NodeArgs,
-    /// As it is asked for; `None` for the default.
-    chunk: Option<usize>,
-}
-
-impl Point {
-    fn pages_args(&self) -> PagesArgs {
-        PagesArgs { pages: self.pages, place: self.nodes }
-    }
-}
 
 pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     if let Some(machine) = &args.simulate {
         return simulate::run(args, machine);
     }
     let topology = Topology::current()?;
-    let points = points(args, &topology)?;
+    let points = Point::all(args, &topology)?;
     // What is wrong with any of them is said before the first is timed.
     let plans = points.iter().map(|point| plan(args, point)).collect::<Result<Vec<_>, _>>()?;
+    let kinds: Vec<_> = points.iter().map(Point::pages_args).collect();
+    plans[0].check_medium(&kinds)?;
     try_pages(args)?;
     interrupt::listen()?;
+    let page = args.report.as_deref().map(PageFile::open).transpose()?;
     let mut record = Record::open(args, &plans[0])?;
     let started = Instant::now();
     let mut left = 0;
@@ -77,52 +62,19 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
         }
         with_job(&plans[index], Measure { point, repeat, record: &mut record })?;
     }
-    if left > 0 && !args.quiet {
-        say!("pinpool: the time was up before {left} measurements; --resume makes them");
-    }
-    let identical = same_bits(record.measurements());
     let summary = Summary::of(&points, record.measurements(), left);
-    if let Some(path) = &args.report {
-        report::write(path, args, &topology, (&points, &plans), &summary)?;
+    if left > 0 && !args.quiet {
+        say!("pinpool: {}", summary.left(args).sentence());
     }
     let text = if args.json { summary.json() } else { summary.table() };
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}").map_err(Failure::Stdout)?;
-    if identical {
-        Ok(Exit::Done)
-    } else {
-        Err(Failure::BitsDiffer { what: "results", backend: Backend::Processes.name() })
+    // What was measured is shown first, whatever becomes of the report.
+    let printed = writeln!(io::stdout().lock(), "{text}").map_err(Failure::Stdout);
+    let reported = page
+        .map_or(Ok(()), |file| report::write(file, args, &topology, (&points, &plans), &summary));
+    if !same_bits(record.measurements()) {
+        return Err(Failure::BitsDiffer { what: "results", backend: Backend::Processes.name() });
     }
-}
-
-fn points(args: &SweepArgs, topology: &Topology) -> Result<Vec<Point>, Failure> {
-    let mut workers = args.workers.clone();
-    if workers.is_empty() {
-        let all = placement::plan(topology, &PlacementOptions::default())?.workers.len();
-        workers = if all > 1 { vec![1, all] } else { vec![1] };
-    }
-    let mut chunks: Vec<Option<usize>> = args.chunks.iter().copied().map(Some).collect();
-    if chunks.is_empty() {
-        chunks.push(args.job.chunk);
-    }
-    let mut points = Vec::new();
-    for &workers in &workers {
-        for bind in &args.bind {
-            let placement = PlacementOptions {
-                workers: Some(workers),
-                bind: Some(bind.clone()),
-                ..args.placement()
-            };
-            placement::plan(topology, &placement)?;
-            for (&pages, &chunk) in
-                args.pages.iter().flat_map(|p| chunks.iter().map(move |c| (p, c)))
-            {
-                let (placement, bind) = (placement.clone(), bind.to_string());
-                points.push(Point { placement, workers, bind, pages, nodes: args.nodes, chunk });
-            }
-        }
-    }
-    Ok(points)
+    printed.and(reported).map(|()| Exit::Done)
 }
 
 /// Makes the smallest array of each kind, so that what this machine lacks is said at once.
@@ -189,6 +141,7 @@ impl WithJob for Measure<'_> {
         record.add(Measurement {
             workers: point.workers,
             bind: point.bind.clone(),
+            places: place_words(&point.placement).join(" "),
             pages: point.pages,
             chunk: report.chunk,
             default_chunk: point.chunk.is_none(),

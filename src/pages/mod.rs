@@ -2,7 +2,7 @@
 //!
 //! Words (`kind`), the huge pages and nodes that there are (`huge`, `nodes`), and the kernel's own
 //! account of a mapping (`maps`, `report`). All of it is read from files; nothing here maps, touches
-//! or sets a policy: `array::builder` and `array::touch` do.
+//! or sets a policy: `array_builder` and `touch` do.
 #![forbid(unsafe_code)]
 
 mod huge;

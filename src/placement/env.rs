@@ -17,7 +17,8 @@ impl PlacementOptions {
     /// | places | `places` | `PINPOOL_PLACES` | `OMP_PLACES`, with close, spread and primary only |
     /// | both | `bind` `list:…` | `PINPOOL_BIND=list:…` | `GOMP_CPU_AFFINITY`, where OpenMP's name neither policy nor places |
     ///
-    /// A variable that would contradict an option (`--smt`, `--pin`, `--kind`) is left out.
+    /// A variable that would contradict an option (`--smt`, `--pin`, `--kind`) is left out. What it
+    /// has filled in once, it leaves as it is the next time.
     ///
     /// # Errors
     /// [`PlacementError::Variable`], where a variable of ours makes no sense.
@@ -127,6 +128,9 @@ impl PlacementOptions {
 
     fn remark(&mut self, name: &str, text: &str) {
         let text = crate::topology::shown(text.as_bytes());
-        self.remarks.push(format!("{name}=`{text}` is not understood and passed over"));
+        let remark = format!("{name}=`{text}` is not understood and passed over");
+        if !self.remarks.contains(&remark) {
+            self.remarks.push(remark);
+        }
     }
 }

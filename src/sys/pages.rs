@@ -1,7 +1,8 @@
 //! What the kernel is told about the pages of a mapping: kind, presence, NUMA policy.
 //!
 //! None of it changes a byte, and a range that is not mapped is an error, so that these functions
-//! are safe. rustix knows neither `mbind` nor `MADV_COLLAPSE`. Called by `array::touch`.
+//! are safe. rustix knows neither `mbind` nor `MADV_COLLAPSE`. Called by `touch`,
+//! `array_builder` and `array`.
 
 use std::ffi::c_int;
 use std::io;

@@ -26,17 +26,18 @@
 //! instruction set.
 //!
 //! # What it costs
-//! ns a number on one core, with the best crate in the same run. AVX-512 and its crates on a Zen 5
-//! (November 2026, Rust 1.95; bests of `cargo bench --bench primes`); AVX2, scalar and their crates on
-//! a Zen 3 that others used as well, by the time that the thread had:
+//! ns a number on one core, with the best crate in the same run. AVX-512 and its crates on a 2-core
+//! virtual machine (AMD Zen 5, Rust 1.95); AVX2, scalar and their crates on a Zen 3 that others used as
+//! well, by the time that the thread had, best of several runs of `cargo bench --bench primes`. The
+//! README has the same figures:
 //!
 //! | | AVX-512 | crate | AVX2 | scalar | crate |
 //! |---|---|---|---|---|---|
-//! | `is_prime_slice`, [1e14, 5e14) | 1.8 | machine-prime 33 | 8 | 23 | machine-prime 46 |
-//! | `is_prime_slice`, any u64 | 4.2 | machine-prime 38 | 20 | 31 | machine-prime 54 |
-//! | `is_prime_slice`, primes of 64 bits | 60 | machine-prime 535 | 290 | 520 | machine-prime 725 |
-//! | `factor_slice`, [1e10, 1e12) | 116 | machine-factor 960 | 940 | 1,930 | machine-factor 1,920 |
-//! | `factor_slice`, [1e17, 1e19) | 1,340 | machine-factor 9,500 | 6,900 | 9,800 | machine-factor 15,000 |
+//! | `is_prime_slice`, [1e14, 5e14) | 1.9 | machine-prime 34 | 8.3 | 26.5 | machine-prime 49 |
+//! | `is_prime_slice`, any u64 | 4.3 | machine-prime 40 | 19.7 | 32.7 | machine-prime 57 |
+//! | `is_prime_slice`, primes of 64 bits | 60 | machine-prime 535 | 296 | 554 | machine-prime 796 |
+//! | `factor_slice`, [1e10, 1e12) | 120 | machine-factor 1,000 | 940 | 1,930 | machine-factor 1,920 |
+//! | `factor_slice`, [1e17, 1e19) | 1,400 | machine-factor 9,500 | 6,900 | 9,800 | machine-factor 15,000 |
 //! | `factor_slice`, products of two primes of 32 bits | 14,500 | machine-factor 313,000 | 80,000 | 74,000 | machine-factor 520,000 |
 //!
 //! On that Zen 3, [`count_primes`] to 10^10 takes 1.9 s (primesieve 1.7 to 2.1), 10^9 numbers from 10^15 on
@@ -102,6 +103,10 @@ pub use prime_pi::prime_pi;
 pub use ranges::{divisor_count_range, divisor_sum_range, moebius_range, totient_range};
 pub use sieve::{PrimesIn, count_primes, nth_prime, primes_in};
 pub use wide::{FactorU128Error, Progress, factor_u128, is_prime_u128};
+
+/// Numbers that [`count_primes`] sieves at once: chunks of a range that are so many, or a multiple
+/// of it, begin no further segment for a small rest.
+pub const SEGMENT_NUMBERS: u64 = segment::SEGMENT_BYTES as u64 * 30;
 
 /// Whether `n` is prime. Proven for every u64 (see the [module](self)).
 ///

@@ -11,6 +11,7 @@ use super::capture::Capture;
 use super::child::{Ended, signal_name};
 use super::command::CommandLine;
 use super::print::{Finished, Tally};
+use crate::cli::base64::base64;
 use crate::cli::failure::Failure;
 
 /// Everything, in the order of the commands.
@@ -134,33 +135,4 @@ fn text(stream: Capture) -> io::Result<(String, Option<String>)> {
             (String::from_utf8_lossy(&bytes).into_owned(), Some(base64(&bytes)))
         }
     })
-}
-
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let word = three.iter().fold(0, |w, &b| w << 8 | u32::from(b)) << (8 * (3 - three.len()));
-        for digit in 0..4 {
-            let value = (word >> (18 - 6 * digit) & 63) as usize;
-            text.push(if digit <= three.len() { DIGITS[value].into() } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        let known =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
-        for (bytes, expected) in known {
-            assert_eq!(base64(bytes.as_bytes()), expected);
-        }
-        assert_eq!(base64(b"\xff\xfe\0\n"), "//4ACg==");
-    }
 }

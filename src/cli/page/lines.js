@@ -166,25 +166,27 @@ const lines = (() => {
       section("bandwidth", "Bandwidth", note(why));
       return;
     }
-    const { read_bytes, written_bytes } = data.traffic;
-    const bytes = (read_bytes + written_bytes) * data.elements;
-    const rate = (point) => [bytes / point.seconds, bytes / point.high, bytes / point.low].map((value) => value / 1e9);
+    const { read_bytes, written_bytes, slot_bytes } = data.traffic;
+    const rate = (point) => {
+      const bytes = (read_bytes + written_bytes) * data.elements + slot_bytes * Math.ceil(data.elements / point.chunk);
+      return [bytes / point.seconds, bytes / point.high, bytes / point.low].map((value) => value / 1e9);
+    };
     const lines = measured((step) => rate(points[step.point]));
-    const binds = [...new Set(data.roofs.map((roof) => roof.bind))];
-    const bind = binds.includes(scaling[0].bind) ? scaling[0].bind : binds[0];
-    const roofs = data.roofs.filter((roof) => roof.bind === bind).sort((a, b) => a.workers - b.workers);
-    if (roofs.length > 0) for (const [name, key, colour, dash] of [["roof, read", "read", "--ink", [12, 3]], ["roof, copy", "copy", "--soft", [6, 3]]])
-      lines.push({ label: `${name} (${bind})`, colour, dash, mark: "ring",
+    const [best] = scaling;
+    const roofs = data.roofs.filter((roof) => roof.bind === best.bind && roof.pages === best.pages).sort((a, b) => a.workers - b.workers);
+    const name = manyPages ? `${best.bind}, ${best.pages}` : best.bind;
+    if (roofs.length > 0) for (const [what, key, colour, dash] of [["roof, read", "read", "--ink", [12, 3]], ["roof, copy", "copy", "--soft", [6, 3]]])
+      lines.push({ label: `${what} (${name})`, colour, dash, mark: "ring",
         points: roofs.map((roof) => [roof.workers, roof[key] / 1e9]),
         marks: roofs.map((roof) => [roof.workers, roof[key] / 1e9, roof[key] / 1e9, roof[key] / 1e9]) });
     const host = element("div", { class: "plot", "data-plot": "bandwidth" });
     workersPlot("bandwidth", host, lines, { label: "GB/s", places: 2, suffix: "" });
-    const caches = data.traffic.beyond_caches ? ""
-      : " The array fits the last level caches, so its bytes need not come from memory: the roof does not bind.";
-    const caption = `${roofs.length > 0 ? "" : "The roof could not be measured. "}The kernel reads ${read_bytes} and writes ${written_bytes} bytes an element. The roof is the best of ` +
-      `what the same workers reach when they only read, or only copy, an array that no cache holds.${caches}${others}`;
+    const caches = data.traffic.working_bytes > data.traffic.cache_bytes ? ""
+      : " Array and results fit the last level caches, so their bytes need not come from memory: the roof does not bind.";
+    const caption = `${roofs.length > 0 ? "" : "The roof could not be measured. "}The kernel reads ${read_bytes} and writes ${written_bytes} bytes an element${slot_bytes > 0 ? `, and writes ${slot_bytes} a chunk` : ""}. The roof is the best of ` +
+      `what the same workers reach when they only read, or only copy, an array of such pages on the same nodes that no cache holds.${caches}${others}`;
     const rows = shown.flatMap((line) => line.steps.map((step) => {
-      const roof = data.roofs.find((roof) => roof.bind === line.bind && roof.workers === step.workers) || {};
+      const roof = data.roofs.find((roof) => roof.bind === line.bind && roof.pages === line.pages && roof.workers === step.workers) || {};
       const of = written_bytes > 0 ? roof.copy : roof.read;
       const [own, low, high] = rate(points[step.point]);
       return { best: step.point === bestPoint(), cells: [ line.bind, ...(manyPages ? [line.pages] : []), grouped(line.chunk), step.workers,

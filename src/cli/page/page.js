@@ -8,7 +8,7 @@
       element("ul", {}, ...data.simulated.assumptions.map((text) => element("li", {}, text))));
     else parts.push(note("All measurements were made in one random order, each in a pool of its own after a run to warm up. " +
       "A median's interval lies between order statistics, so it presumes nothing of the distribution. An outlier is further than 3.5 " +
-      "standard deviations from the median, estimated by the median distance. Two settings differ where their intervals do not overlap."));
+      "standard deviations from the median, estimated by the median distance. Two settings differ where their intervals do not overlap and cover their medians with 95 % or more each, which takes six runs."));
     parts.push(element("pre", { class: "wide" }, element("code", {}, data.machine)));
     section("how", data.simulated ? "What it stands on" : "How it was measured", ...parts);
   }

@@ -22,7 +22,7 @@ const pictures = (() => {
     });
     const made = section("heat", "Chunk length × workers", note(
       `${data.simulated ? "Expected time" : "Median time"} in ${unit}; brighter is faster, on a logarithmic scale from ${digits(least * by, 3)} to ${digits(most * by, 3)} ${unit}. ` +
-      (data.simulated ? "The frame marks the fastest." : "The frame marks the fastest; ≈ what cannot be told from it, since the intervals overlap.") +
+      (data.simulated ? "The frame marks the fastest." : "The frame marks the fastest; ≈ what cannot be told from it, since the intervals overlap; ? what too few runs are known of.") +
       (chunks.length === 1 ? " Only one chunk length was swept: --chunks takes several." : "")));
     for (const [name, group] of groups) {
       const [left, top, wide, high] = [104, 26, 92, 38];
@@ -44,7 +44,8 @@ const pictures = (() => {
         const linear = colour.map((value) => (value / 255) ** 2.2);
         const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.18;
         const same = !data.simulated && at !== bestPoint() && data.as_fast_as_the_best.includes(at);
-        const text = `${same ? "≈ " : ""}${digits(point.seconds * by, 3)}`;
+        const unsure = !data.simulated && data.too_few_runs.includes(at);
+        const text = `${same ? "≈ " : unsure ? "? " : ""}${digits(point.seconds * by, 3)}`;
         map.append(shape("rect", { x, y, width: wide - 2, height: high - 2, rx: 2, class: "cell", fill: `rgb(${colour})` },
           shape("title", {}, `${name}, ${point.workers} workers, chunks of ${point.chunk}: ${digits(point.seconds * by, 4)} ${unit}` +
             (data.simulated ? " simulated" : ` (${digits(point.low * by, 4)} to ${digits(point.high * by, 4)})`))));
@@ -67,7 +68,8 @@ const pictures = (() => {
         : [["from"], ["to"], ["sure"]]), ["ns/element"], ...(lost ? [] : [["runs"], ["outliers"], ["", "text"]])];
     const rows = order.map((at) => {
       const point = points[at];
-      const same = at === bestPoint() ? "the fastest" : data.as_fast_as_the_best.includes(at) ? "below the noise" : "";
+      const same = at === bestPoint() ? "the fastest" : data.as_fast_as_the_best.includes(at) ? "below the noise"
+        : data.too_few_runs.includes(at) ? "too few runs to tell" : "";
       return { best: at === bestPoint(), cells: [ point.bind, ...(manyPages ? [point.pages] : []), point.workers, grouped(point.chunk), digits(point.seconds * by, 4),
         ...(lost ? point.lost.map((part) => percent(part)) : [digits(point.low * by, 4), digits(point.high * by, 4), percent(point.confidence, 0)]),
         digits(point.seconds * 1e9 / data.elements, 3), ...(lost ? [] : [point.runs, point.outliers, same]) ] };

@@ -86,8 +86,8 @@ impl Scaling {
             chunk: base.chunk,
             base_workers: base.workers,
             steps: steps.collect(),
-            amdahl: law(fit::amdahl(&times)),
-            universal: law(fit::universal(&times)),
+            amdahl: law(fit::amdahl(&times, whole)),
+            universal: law(fit::universal(&times, whole)),
         }
     }
 }
@@ -108,6 +108,22 @@ mod tests {
         assert!((lines[0].steps[1].speedup - 3.6).abs() < 1e-12);
         assert!((lines[1].steps[1].speedup - 4.0).abs() < 1e-12);
         assert!(lines[0].steps[1].low < 3.6 && lines[0].steps[1].high > 3.6);
+    }
+
+    #[test]
+    fn points_and_curves_are_against_the_same_time() {
+        // The first time is off by a tenth, the others follow Amdahl's law.
+        let mut points: Vec<_> =
+            [1, 2, 4, 8, 16].map(|n| point(n, 10, 0.2 + 0.8 / n as f64)).to_vec();
+        points[0].seconds *= 1.1;
+        let line = &Scaling::of(&points)[0];
+        let fit = line.amdahl.fit().unwrap();
+        let (last, by_law) = (line.steps.last().unwrap(), fit.curve.last().unwrap());
+        assert_eq!(by_law.0, 16.0);
+        // In the plot, mark and curve are apart by the error of the fit and by nothing else.
+        assert!((by_law.1 / last.speedup - 1.0).abs() <= 1.0 / (1.0 - fit.worst) - 1.0);
+        assert!((by_law.1 / last.speedup - 1.0).abs() < 0.04, "{by_law:?} {last:?}");
+        assert!((fit.curve[0].1 - 1.0).abs() > 0.01, "that is where the fit is off");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use pinpool::{Backend, EventKind, Numa, Pages, Pool, Timeline, indices};
 
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::kernels::{Form, Job, WithJob};
+use crate::cli::kernels::{Form, Job, Traffic, WithJob};
 use crate::cli::pages::{NodeArgs, PagesArgs};
 use crate::cli::plan::Plan;
 use crate::cli::progress::Progress;
@@ -20,7 +20,8 @@ use crate::cli::roof::{Roof, last_level_bytes};
 use crate::cli::session::{Session, Setup};
 
 /// The array lies where the system puts it.
-const NODES: NodeArgs = NodeArgs { numa: Numa::Default, prefault: false };
+const MEMORY: PagesArgs =
+    PagesArgs { pages: Pages::System, place: NodeArgs { numa: Numa::Default, prefault: false } };
 /// Empty chunks that a claim is timed with.
 const CLAIMS: u64 = 100_000;
 /// Chunks of which a second worker steals half.
@@ -35,8 +36,10 @@ pub(super) struct Chunks {
     /// Elements in a chunk, in the user's terms.
     pub(super) len: usize,
     pub(super) elements: usize,
-    /// Bytes read and written for an element, where the kernel goes through an array.
-    pub(super) traffic: Option<(u64, u64)>,
+    /// What the kernel moves, where it goes through an array.
+    pub(super) traffic: Option<Traffic>,
+    /// The array and the results.
+    pub(super) working_bytes: u64,
     /// Whether each chunk was timed apart; else there were too many, and all cost the mean.
     pub(super) each: bool,
 }
@@ -62,8 +65,8 @@ impl WithJob for TimeChunks<'_> {
         let quiet = Progress::new(true);
         let placement = workers(1);
         let backend = Backend::Processes;
-        let (placement, pages) = (&placement, PagesArgs { pages: Pages::System, place: NODES });
-        let setup = Setup { plan, backend, placement, pages, name: None, trace: true };
+        let setup =
+            Setup { plan, backend, placement: &placement, pages: MEMORY, name: None, trace: true };
         let mut session = Session::open(job, &setup)?;
         session.fill(&quiet)?;
         let mut slots = session.run(Form::Blocking, &quiet)?;
@@ -89,6 +92,7 @@ impl WithJob for TimeChunks<'_> {
             len: report.chunk,
             elements: report.elements,
             traffic: job.traffic(),
+            working_bytes: session.working_bytes(&slots),
         });
         Ok(Exit::Done)
     }
@@ -174,16 +178,16 @@ pub(super) enum MemoryHere {
 
 impl MemoryHere {
     pub(super) fn measure(topology: &Topology, chunks: &Chunks) -> Result<MemoryHere, Failure> {
-        let Some((_, written)) = chunks.traffic else {
+        let Some(traffic) = chunks.traffic else {
             return Ok(MemoryHere::NoArray);
         };
-        if chunks.elements as u64 * 8 <= last_level_bytes(topology) {
+        if chunks.working_bytes <= last_level_bytes(topology) {
             return Ok(MemoryHere::InCaches);
         }
         let cores = topology.usable_cores().len();
-        let one = Roof::measure(topology, &workers(1))?.of(written > 0);
-        let roof = Roof::measure(topology, &workers(cores))?;
-        let together = roof.of(written > 0);
+        let one = Roof::measure(topology, &workers(1), MEMORY)?.of(traffic.writes());
+        let roof = Roof::measure(topology, &workers(cores), MEMORY)?;
+        let together = roof.of(traffic.writes());
         Ok(if cores > 1 && together < NO_ROOF * cores as f64 * one {
             MemoryHere::Roof { cores, roof }
         } else {

@@ -18,12 +18,12 @@ pub(in crate::cli) struct SweepArgs {
     #[command(flatten)]
     pub(in crate::cli) job: JobArgs,
 
-    /// Numbers of workers, such as 1,2,4 [default: 1 and all usable cores].
+    /// Numbers of workers, such as 1,2,4 [default: 1 and, for each policy, the one that `run` takes].
     #[arg(long, value_name = "T,…", value_delimiter = ',', value_parser = numbers::count)]
     pub(in crate::cli) workers: Vec<usize>,
 
-    /// Policies, such as close,spread.
-    #[arg(long, value_name = "POLICY,…", value_delimiter = ',', default_value = "close")]
+    /// Policies, such as close,spread [default: the one that `run` takes].
+    #[arg(long, value_name = "POLICY,…", value_delimiter = ',')]
     pub(in crate::cli) bind: Vec<Bind>,
 
     /// Chunk lengths, such as 1k,32k [default: the one that `run` takes].
@@ -65,7 +65,7 @@ pub(in crate::cli) struct SweepArgs {
     #[arg(long, value_name = "N", default_value = "1", value_parser = numbers::integer)]
     pub(in crate::cli) order: u64,
 
-    /// Begin no measurement after this time.
+    /// Begin no measurement after this time; what --report runs once more is not among them.
     #[arg(long, value_name = "SECONDS", value_parser = numbers::seconds)]
     pub(in crate::cli) budget: Option<Duration>,
 
@@ -88,8 +88,9 @@ pub(in crate::cli) struct SweepArgs {
     /// Time the chunks here with one worker, and say how the kernel would scale on this machine: a
     /// directory with another machine's sys and proc, or words such as "package:2 core:64 pu:2".
     ///
-    /// The default numbers of workers are the powers of two and all cores of that machine.
-    #[arg(long, value_name = "DIR|TEXT", conflicts_with_all = ["resume", "budget", "pages", "numa", "prefault"])]
+    /// The default numbers of workers are the powers of two and the one that `run` would take there.
+    /// The environment speaks of this machine, and is not asked.
+    #[arg(long, value_name = "DIR|TEXT", conflicts_with_all = ["resume", "budget", "order", "pages", "numa", "prefault"])]
     pub(in crate::cli) simulate: Option<String>,
 
     /// GB/s of a NUMA node of the simulated machine [default: what is measured here, where all
@@ -115,7 +116,7 @@ pub(in crate::cli) struct SweepArgs {
 }
 
 impl SweepArgs {
-    /// What all that is swept has in common.
+    /// What all that is swept has in common, as far as the words say it.
     pub(in crate::cli) fn placement(&self) -> PlacementOptions {
         PlacementOptions {
             places: self.places.clone(),
@@ -125,17 +126,5 @@ impl SweepArgs {
             oversubscribe: self.oversubscribe,
             ..PlacementOptions::default()
         }
-    }
-
-    /// The same as words, but for --oversubscribe; none where nothing was asked for.
-    pub(in crate::cli) fn place_words(&self) -> Vec<String> {
-        let words = [
-            ("--places", self.places.as_ref().map(ToString::to_string)),
-            ("--pin", self.pin.map(|pin| pin.to_string())),
-            ("--smt", self.smt.map(|smt| smt.to_string())),
-            ("--kind", self.kind.map(|kind| kind.to_string())),
-        ];
-        let given = words.into_iter().filter_map(|(option, word)| Some([option.to_owned(), word?]));
-        given.flatten().collect()
     }
 }

@@ -3,21 +3,22 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
-
 use clap::ValueEnum;
-use pinpool::placement;
+use pinpool::placement::{self, PlacementOptions};
 use pinpool::topology::Topology;
 use pinpool::{Backend, EventKind, Numa, Pages};
+use pinpool_kernels::isa;
 
+use super::SweepArgs;
+use super::points::{Point, place_words};
 use super::table::Summary;
-use super::{Point, SweepArgs};
 use crate::cli::args::{JobArgs, KernelName};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::kernels::{Form, Job, WithJob, with_job};
-use crate::cli::page::{self, Line, Page, Timeline, Traffic};
-use crate::cli::plan::Plan;
+use crate::cli::kernels::{self, Form, Job, WithJob, with_job};
+use crate::cli::page::{self, Line, Page, PageFile, Timeline, Traffic};
+use crate::cli::pages::{NodeArgs, PagesArgs};
+use crate::cli::plan::{DEFAULT_SEED, Plan};
 use crate::cli::progress::Progress;
 use crate::cli::roof::{Roof, last_level_bytes};
 use crate::cli::session::{Session, Setup};
@@ -34,17 +35,30 @@ const KINDS: [EventKind; 5] = [
 ];
 const WAIT: usize = 4;
 
-/// Writes the page of a sweep.
+/// Makes the page of a sweep. It is written whatever else cannot be measured for it.
 pub(super) fn write(
-    path: &Path,
+    file: PageFile,
     args: &SweepArgs,
     topology: &Topology,
     swept: (&[Point], &[Plan]),
     summary: &Summary,
 ) -> Result<(), Failure> {
-    let (points, plans) = swept;
+    let mut page = measured(args, topology, swept, summary)?;
+    let looked = look(&mut page, topology, swept, summary);
+    file.write(&page)?;
+    looked
+}
+
+/// The page with what the sweep has measured, and nothing else.
+fn measured(
+    args: &SweepArgs,
+    topology: &Topology,
+    (points, plans): (&[Point], &[Plan]),
+    summary: &Summary,
+) -> Result<Page, Failure> {
     let rows = summary.rows();
     let mut page = Page {
+        many_pages: points.iter().any(|point| point.pages != points[0].pages),
         kernel: plans[0].kernel.name(),
         elements: rows.first().map_or(0, |row| row.elements),
         swept: command_line(),
@@ -54,16 +68,18 @@ pub(super) fn write(
         traffic: None,
         roofs: Vec::new(),
         timelines: Vec::new(),
-        not_measured: summary.not_measured(),
+        repeats: args.repeat,
+        left: summary.left(args),
     };
     for row in rows {
-        let plan = placement::plan(topology, &points[row.point].placement)?;
+        let point = &points[row.point];
+        let plan = placement::plan(topology, &point.placement)?;
         if page.machine.is_empty() {
             page.machine = topology.draw(Some(&plan));
         }
         page.points.push(page::Point {
             bind: row.bind.clone(),
-            pages: (args.pages.len() > 1).then(|| row.pages.clone()),
+            pages: page.pages_of(row.pages.clone()),
             workers: row.workers,
             chunk: row.chunk,
             oversubscribed: plan.oversubscribed,
@@ -73,65 +89,87 @@ pub(super) fn write(
             confidence: row.confidence,
             runs: row.repeats,
             outliers: row.outliers,
-            command: run_command(args, row.workers, &row.bind, row.chunk, &row.pages),
+            command: run_command(
+                (&args.job, &plans[row.point]),
+                &point.placement,
+                row.chunk,
+                point.pages_args(),
+            ),
             lost: None,
         });
     }
-    // The best, and the most workers, where contention shows.
+    Ok(page)
+}
+
+/// Adds timelines of the best setting and of the most workers, where contention shows, and the roof.
+///
+/// What this machine has no room for is left out with a word.
+fn look(
+    page: &mut Page,
+    topology: &Topology,
+    (points, plans): (&[Point], &[Plan]),
+    summary: &Summary,
+) -> Result<(), Failure> {
+    let rows = summary.rows();
     let most = rows.iter().map(|row| row.workers).max();
     let widest = rows.iter().find(|row| Some(row.workers) == most);
     let mut drawn: Vec<usize> = rows.first().into_iter().chain(widest).map(|r| r.point).collect();
     drawn.dedup();
     for at in drawn {
-        let mut traffic = None;
-        let elements = page.elements;
-        let look =
-            Look { point: &points[at], timelines: &mut page.timelines, traffic: &mut traffic };
-        with_job(&plans[at], look)?;
-        page.traffic = traffic.map(|(read_bytes, written_bytes)| Traffic {
-            read_bytes,
-            written_bytes,
-            beyond_caches: elements as u64 * 8 > last_level_bytes(topology),
-        });
+        let mut moved = None;
+        let look = Look { point: &points[at], timelines: &mut page.timelines, moved: &mut moved };
+        unless_short("timeline", with_job(&plans[at], look))?;
+        page.traffic = page.traffic.or(moved.map(|(kernel, working_bytes)| Traffic {
+            kernel,
+            working_bytes,
+            cache_bytes: last_level_bytes(topology),
+        }));
     }
-    if page.traffic.is_some() {
-        page.roofs = roofs(topology, points)?;
+    if page.traffic.is_none() {
+        return Ok(());
     }
-    page.write(path)
-}
-
-/// The roof of each number of workers and policy. A machine that has no room for the arrays has
-/// none: what was measured at length is not lost for that.
-fn roofs(topology: &Topology, points: &[Point]) -> Result<Vec<Roof>, Failure> {
-    let mut roofs: Vec<Roof> = Vec::new();
-    for point in points {
-        if roofs.iter().any(|roof| roof.workers == point.workers && roof.bind == point.bind) {
+    let mut short = Vec::new();
+    for row in rows {
+        let (point, pages) = (&points[row.point], page.pages_of(row.pages.clone()));
+        let known = |roof: &Roof| {
+            roof.workers == point.workers && roof.bind == point.bind && roof.pages == pages
+        };
+        if page.roofs.iter().any(known) || short.contains(&point.pages) {
             continue;
         }
-        match Roof::measure(topology, &point.placement) {
-            Ok(roof) => roofs.push(roof),
-            Err(Failure::Pool(error)) => {
-                say!("pinpool: the report has no memory roof: {error}");
-                return Ok(Vec::new());
-            }
-            Err(failure) => return Err(failure),
+        let roof = Roof::measure(topology, &point.placement, point.pages_args());
+        match unless_short("memory roof", roof)? {
+            Some(roof) => page.roofs.push(Roof { pages, ..roof }),
+            None => short.push(point.pages),
         }
     }
-    Ok(roofs)
+    Ok(())
+}
+
+/// Nothing, and a word about it, where the pool has failed.
+fn unless_short<T>(what: &str, done: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(Failure::Pool(error)) => {
+            say!("pinpool: the report lacks a {what}: {error}");
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// One run of a setting, looked at.
 struct Look<'a> {
     point: &'a Point,
     timelines: &'a mut Vec<Timeline>,
-    traffic: &'a mut Option<(u64, u64)>,
+    /// What the kernel moves, and the bytes that it works on.
+    moved: &'a mut Option<(kernels::Traffic, u64)>,
 }
 
 impl WithJob for Look<'_> {
     fn with<J: Job>(self, job: J, plan: &Plan) -> Result<Exit, Failure> {
         let quiet = Progress::new(true);
-        let Look { point, timelines, traffic } = self;
-        *traffic = job.traffic();
+        let Look { point, timelines, moved } = self;
         let backend = Backend::Processes;
         let (placement, pages) = (&point.placement, point.pages_args());
         let setup = Setup { plan, backend, placement, pages, name: None, trace: true };
@@ -140,6 +178,7 @@ impl WithJob for Look<'_> {
         session.run(Form::Blocking, &quiet)?;
         session.refill(&quiet)?;
         let slots = session.run(Form::Blocking, &quiet)?;
+        *moved = job.traffic().map(|traffic| (traffic, session.working_bytes(&slots)));
         let (start, end) = session.ran_ns();
         let chunk = session.report(&slots).chunk;
         let (workers, bind) = (point.workers, &point.bind);
@@ -235,49 +274,45 @@ fn bins(spans: &[Span], long: f64) -> Vec<Span> {
     joined
 }
 
-/// The command that runs the kernel in one of the settings.
+/// The command that runs a job in one of the settings, whatever the environment then is.
 pub(super) fn run_command(
-    args: &SweepArgs,
-    workers: usize,
-    bind: &str,
+    (job, plan): (&JobArgs, &Plan),
+    placement: &PlacementOptions,
     chunk: usize,
-    pages: &str,
+    pages: PagesArgs,
 ) -> String {
-    let job = &args.job;
     let mut words = vec!["pinpool".to_owned(), "run".to_owned()];
-    words.extend(job_words(job));
-    words.extend(["--workers".to_owned(), workers.to_string()]);
-    words.extend(["--bind".to_owned(), bind.to_owned()]);
-    if job.kernel != KernelName::PrimePi {
-        words.extend(["--chunk".to_owned(), chunk.to_string()]);
+    words.extend(job_words(job, plan));
+    let PagesArgs { pages, place: NodeArgs { numa, prefault } } = pages;
+    let given = [
+        ("--workers", placement.workers.map(|workers| workers.to_string())),
+        ("--bind", placement.bind.as_ref().map(ToString::to_string)),
+        ("--chunk", (job.kernel != KernelName::PrimePi).then(|| chunk.to_string())),
+        ("--pages", (pages != Pages::System).then(|| pages.to_string())),
+        ("--numa", (numa != Numa::Default).then(|| numa.to_string())),
+    ];
+    for (option, value) in given {
+        words.extend(value.into_iter().flat_map(|value| [option.to_owned(), value]));
     }
-    if pages != Pages::System.to_string() {
-        words.extend(["--pages".to_owned(), pages.to_owned()]);
-    }
-    if args.nodes.numa != Numa::Default {
-        words.extend(["--numa".to_owned(), args.nodes.numa.to_string()]);
-    }
-    if args.nodes.prefault {
-        words.push("--prefault".to_owned());
-    }
-    words.extend(args.place_words());
-    if args.oversubscribe {
-        words.push("--oversubscribe".to_owned());
-    }
+    words.extend(prefault.then(|| "--prefault".to_owned()));
+    words.extend(place_words(placement));
+    words.extend(placement.oversubscribe.then(|| "--oversubscribe".to_owned()));
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// The words of a job, the chunk length left out.
-fn job_words(job: &JobArgs) -> Vec<String> {
+/// The words of a job, the chunk length left out; seed and instruction set also where the
+/// environment gave them.
+fn job_words(job: &JobArgs, plan: &Plan) -> Vec<String> {
     let kernel = job.kernel.to_possible_value();
     let mut words: Vec<String> = kernel.iter().map(|value| value.get_name().to_owned()).collect();
     words.extend(job.number.map(|number| number.to_string()));
+    let drawn = !plan.kernel.is_range() && plan.seed != DEFAULT_SEED;
     let numbers = [
         ("--elements", job.elements.map(|n| n as u64)),
         ("--rounds", job.rounds),
         ("--low", job.low),
         ("--high", job.high),
-        ("--seed", job.seed),
+        ("--seed", job.seed.or(drawn.then_some(plan.seed))),
     ];
     for (option, value) in numbers {
         words.extend(value.into_iter().flat_map(|value| [option.to_owned(), value.to_string()]));
@@ -285,7 +320,8 @@ fn job_words(job: &JobArgs) -> Vec<String> {
     let input = job.input.iter().map(|path| path.display().to_string());
     words.extend(input.flat_map(|path| ["--input".to_owned(), path]));
     words.extend(job.in_place.then(|| "--in-place".to_owned()));
-    words.extend(job.isa.into_iter().flat_map(|isa| ["--isa".to_owned(), isa.name().to_owned()]));
+    let isa = job.isa.or((plan.isa != isa::best()).then_some(plan.isa));
+    words.extend(isa.into_iter().flat_map(|isa| ["--isa".to_owned(), isa.name().to_owned()]));
     words
 }
 
@@ -310,6 +346,7 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, Command};
     use clap::Parser;
+    use pinpool::placement::Bind;
 
     #[test]
     fn words_come_back_from_a_shell_as_they_were() {
@@ -322,12 +359,16 @@ mod tests {
 
     #[test]
     fn the_command_has_what_the_result_depends_on_and_is_understood() {
-        let line = "pinpool sweep trig-power --elements 5000 --rounds 2 --seed 9 --in-place --isa scalar --smt last --bind compact";
+        let line = "pinpool sweep trig-power --elements 5000 --rounds 2 --seed 9 --in-place --isa scalar --smt last --kind E";
         let Command::Sweep(args) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
             panic!("no sweep");
         };
-        let command = run_command(&args, 3, "compact", 100, "thp");
-        let expected = "pinpool run trig-power --elements 5000 --rounds 2 --seed 9 --in-place --isa scalar --workers 3 --bind compact --chunk 100 --pages thp --smt last";
+        let plan = Plan::of(&args.job).unwrap();
+        let placement =
+            PlacementOptions { workers: Some(3), bind: Some(Bind::Compact), ..args.placement() };
+        let pages = PagesArgs { pages: Pages::Transparent, place: args.nodes };
+        let command = run_command((&args.job, &plan), &placement, 100, pages);
+        let expected = "pinpool run trig-power --elements 5000 --rounds 2 --seed 9 --in-place --isa scalar --workers 3 --bind compact --chunk 100 --pages thp --smt last --kind E";
         assert_eq!(command, expected);
         assert!(Cli::try_parse_from(command.split(' ')).is_ok());
     }

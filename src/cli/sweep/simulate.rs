@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
+use pinpool::Pages;
 use pinpool::placement::{self, PlacementOptions};
 use pinpool::simulate::{Assumptions, Memory, SharedBy, curve};
 use pinpool::topology::Topology;
@@ -18,12 +19,14 @@ use serde::Serialize;
 
 use super::SweepArgs;
 use super::costs::{Chunks, MemoryHere, Overheads, TimeChunks};
+use super::points::{Policy, Whose, chunks};
 use super::report::{command_line, run_command};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::interrupt;
 use crate::cli::kernels::with_job;
-use crate::cli::page::{self, Page, Simulated};
+use crate::cli::page::{self, Left, Page, PageFile, Simulated};
+use crate::cli::pages::PagesArgs;
 use crate::cli::plan::Plan;
 
 const COLUMNS: &str =
@@ -43,6 +46,11 @@ struct Expected {
 
 #[derive(Debug, Serialize)]
 struct Row {
+    #[serde(skip)]
+    placement: PlacementOptions,
+    /// Which of the plans.
+    #[serde(skip)]
+    job: usize,
     simulated: bool,
     workers: usize,
     bind: String,
@@ -69,9 +77,10 @@ struct Contention {
 pub(super) fn run(args: &SweepArgs, machine: &str) -> Result<Exit, Failure> {
     let topology = read(machine)?;
     let here = Topology::current()?;
-    let counts = counts(args, &topology)?;
+    let policies = Policy::all(args, &topology, Whose::Anothers, doubled)?;
     let jobs = jobs(args)?;
     interrupt::listen()?;
+    let page = args.report.as_deref().map(PageFile::open).transpose()?;
     let overheads = Overheads::measure(&here)?;
     let mut expected = Expected {
         simulated: true,
@@ -82,7 +91,7 @@ pub(super) fn run(args: &SweepArgs, machine: &str) -> Result<Exit, Failure> {
         assumptions: Vec::new(),
     };
     let (mut memory, mut elements) = (None, 0);
-    for job in &jobs {
+    for (at, job) in jobs.iter().enumerate() {
         let mut found = None;
         with_job(job, TimeChunks { repeat: args.repeat, found: &mut found })?;
         let chunks = found.expect("the job has run");
@@ -92,17 +101,17 @@ pub(super) fn run(args: &SweepArgs, machine: &str) -> Result<Exit, Failure> {
         }
         let roof = memory.as_ref().and_then(|here| roof(args, here, &chunks));
         let assumptions = assumptions(args, overheads, roof, &chunks);
-        for bind in &args.bind {
-            let options = PlacementOptions { bind: Some(bind.clone()), ..args.placement() };
-            let curve = curve(&topology, &options, &counts, &chunks.costs, &assumptions)?;
-            expected.add(&curve, chunks.len);
+        for policy in &policies {
+            let (options, counts) = (policy.with(1), &policy.counts);
+            let curve = curve(&topology, &options, counts, &chunks.costs, &assumptions)?;
+            expected.add(&curve, policy, (at, chunks.len));
             interrupt::check()?;
         }
         expected.assumptions.push(timed(&chunks));
     }
     expected.points.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     expected.assumptions.extend(stated(args, overheads, memory.as_ref()));
-    expected.write(args, &topology, elements)
+    expected.write(args, page, &|expected| expected.page(args, &jobs, &topology, elements))
 }
 
 /// The machine: a directory with `sys` and `proc`, or words.
@@ -113,45 +122,27 @@ fn read(machine: &str) -> Result<Topology, Failure> {
     Topology::synthetic(machine).map_err(Failure::Synthetic)
 }
 
-/// The numbers of workers: as asked, or powers of two and all cores.
-fn counts(args: &SweepArgs, topology: &Topology) -> Result<Vec<usize>, Failure> {
-    let mut counts = args.workers.clone();
-    if counts.is_empty() {
-        let all = placement::plan(topology, &args.placement())?.workers.len();
-        counts = std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|&n| n < all).collect();
-        counts.push(all);
-    }
-    for bind in &args.bind {
-        for &workers in &counts {
-            let bind = Some(bind.clone());
-            let options = PlacementOptions { workers: Some(workers), bind, ..args.placement() };
-            placement::plan(topology, &options)?;
-        }
-    }
-    Ok(counts)
+/// Powers of two and all.
+fn doubled(all: usize) -> Vec<usize> {
+    std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|&n| n < all).chain([all]).collect()
 }
 
 /// A plan for each chunk length.
 fn jobs(args: &SweepArgs) -> Result<Vec<Plan>, Failure> {
-    let mut jobs = Vec::new();
-    let mut chunks: Vec<Option<usize>> = args.chunks.iter().copied().map(Some).collect();
-    if chunks.is_empty() {
-        chunks.push(args.job.chunk);
-    }
-    for chunk in chunks {
+    let jobs = chunks(args).into_iter().map(|chunk| {
         let mut job = args.job.clone();
         job.chunk = chunk;
-        jobs.push(Plan::of(&job)?);
-    }
-    Ok(jobs)
+        Ok(Plan::of(&job)?)
+    });
+    jobs.collect()
 }
 
 /// Bytes a second of a NUMA node, where there is a roof to speak of.
 fn roof(args: &SweepArgs, here: &MemoryHere, chunks: &Chunks) -> Option<f64> {
-    let (_, written) = chunks.traffic?;
+    let traffic = chunks.traffic?;
     match (args.roof, here) {
         (Some(gigabytes), _) => Some(gigabytes * 1e9),
-        (None, MemoryHere::Roof { roof, .. }) => Some(roof.of(written > 0)),
+        (None, MemoryHere::Roof { roof, .. }) => Some(roof.of(traffic.writes())),
         (None, _) => None,
     }
 }
@@ -162,8 +153,7 @@ fn assumptions(
     roof: Option<f64>,
     chunks: &Chunks,
 ) -> Assumptions {
-    let (read, written) = chunks.traffic.unwrap_or((0, 0));
-    let bytes_per_chunk = ((read + written) * chunks.len as u64) as f64;
+    let bytes = chunks.traffic.map_or(0, |traffic| traffic.bytes(chunks.len, chunks.len));
     Assumptions {
         claim_ns: overheads.claim_ns,
         steal_ns: overheads.steal_ns,
@@ -171,7 +161,7 @@ fn assumptions(
         smt_throughput: args.smt_throughput,
         efficiency_core_speed: args.e_core_speed,
         memory: roof.map(|bytes_per_second| Memory {
-            bytes_per_chunk,
+            bytes_per_chunk: bytes as f64,
             bytes_per_second,
             shared_by: SharedBy::NumaNode,
         }),
@@ -222,13 +212,20 @@ fn stated(args: &SweepArgs, overheads: Overheads, memory: Option<&MemoryHere>) -
 }
 
 impl Expected {
-    fn add(&mut self, curve: &pinpool::simulate::Curve, chunk: usize) {
+    fn add(
+        &mut self,
+        curve: &pinpool::simulate::Curve,
+        policy: &Policy,
+        (job, chunk): (usize, usize),
+    ) {
         self.contention.push(Contention {
             bind: curve.bind.clone(),
             chunk,
             from_workers: curve.contention_from,
         });
         self.points.extend(curve.points.iter().map(|point| Row {
+            placement: policy.with(point.workers),
+            job,
             simulated: true,
             workers: point.workers,
             bind: curve.bind.clone(),
@@ -245,24 +242,22 @@ impl Expected {
     fn write(
         &self,
         args: &SweepArgs,
-        topology: &Topology,
-        elements: usize,
+        file: Option<PageFile>,
+        page: &dyn Fn(&Expected) -> Result<Page, Failure>,
     ) -> Result<Exit, Failure> {
-        if let Some(path) = &args.csv {
-            let failed = |source| Failure::System { action: "write the simulation", source };
-            fs::write(path, self.csv()).map_err(failed)?;
-        }
-        if let Some(path) = &args.report {
-            self.page(args, topology, elements)?.write(path)?;
-        }
         let text = if args.json {
             serde_json::to_string(self).expect("a simulation is plain data")
         } else {
             self.text()
         };
-        let mut out = io::stdout().lock();
-        writeln!(out, "{text}").map_err(Failure::Stdout)?;
-        Ok(Exit::Done)
+        // Each of the three is made whatever becomes of the others.
+        let printed = writeln!(io::stdout().lock(), "{text}").map_err(Failure::Stdout);
+        let kept = args.csv.as_ref().map_or(Ok(()), |path| {
+            let failed = |source| Failure::System { action: "write the simulation", source };
+            fs::write(path, self.csv()).map_err(failed)
+        });
+        let reported = file.map_or(Ok(()), |file| file.write(&page(self)?));
+        printed.and(kept).and(reported).map(|()| Exit::Done)
     }
 
     fn contention(&self) -> Vec<String> {
@@ -347,30 +342,35 @@ impl Expected {
     fn page(
         &self,
         args: &SweepArgs,
+        jobs: &[Plan],
         topology: &Topology,
         elements: usize,
     ) -> Result<Page, Failure> {
         let mut points = Vec::new();
         for row in &self.points {
-            let bind = args.bind.iter().find(|bind| bind.to_string() == row.bind).cloned();
-            let options = PlacementOptions { workers: Some(row.workers), bind, ..args.placement() };
             points.push(page::Point {
                 bind: row.bind.clone(),
                 pages: None,
                 workers: row.workers,
                 chunk: row.chunk,
-                oversubscribed: placement::plan(topology, &options)?.oversubscribed,
+                oversubscribed: placement::plan(topology, &row.placement)?.oversubscribed,
                 seconds: row.seconds,
                 low: row.seconds,
                 high: row.seconds,
                 confidence: 1.0,
                 runs: 0,
                 outliers: 0,
-                command: run_command(args, row.workers, &row.bind, row.chunk, "system"),
+                command: run_command(
+                    (&args.job, &jobs[row.job]),
+                    &row.placement,
+                    row.chunk,
+                    PagesArgs { pages: Pages::System, place: args.nodes },
+                ),
                 lost: Some([row.lost_to_sharing, row.lost_to_memory]),
             });
         }
         Ok(Page {
+            many_pages: false,
             kernel: self.kernel,
             elements,
             swept: command_line(),
@@ -384,7 +384,8 @@ impl Expected {
             traffic: None,
             roofs: Vec::new(),
             timelines: Vec::new(),
-            not_measured: 0,
+            repeats: 0,
+            left: Left::default(),
         })
     }
 }

@@ -5,16 +5,20 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::Point;
+use super::SweepArgs;
+use super::points::Point;
 use super::record::Measurement;
-use super::statistics::statistics;
+use crate::cli::page::Left;
+use crate::cli::statistics::{Difference, Interval, statistics};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     /// The fastest first.
     points: Vec<Row>,
-    /// Measurements that the time did not suffice for.
+    /// Measurements that the time did not suffice for,
     not_measured: usize,
+    /// and settings that have none at all: nothing is said of them.
+    settings_not_measured: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,8 +40,9 @@ pub(super) struct Row {
     pub(super) confidence: f64,
     pub(super) outliers: usize,
     ns_per_element: f64,
-    /// Whether it cannot be told from the fastest: their intervals overlap.
-    as_fast_as_the_best: bool,
+    /// Whether it cannot be told from the fastest: their intervals overlap. None where they do not,
+    /// but of either there are too few runs to say.
+    as_fast_as_the_best: Option<bool>,
     seconds: Vec<f64>,
 }
 
@@ -47,9 +52,17 @@ impl Summary {
         let mut rows: Vec<Row> =
             rows.filter_map(|(at, point)| Row::of(at, point, measurements)).collect();
         rows.sort_by(|a, b| a.median_seconds.total_cmp(&b.median_seconds));
-        let best = rows.first().map_or(0.0, |row| row.high_seconds);
-        rows.iter_mut().for_each(|row| row.as_fast_as_the_best = row.low_seconds <= best);
-        Summary { points: rows, not_measured: left }
+        if let Some(best) = rows.first().map(Row::interval) {
+            rows.iter_mut().for_each(|row| {
+                row.as_fast_as_the_best = match row.interval().difference(best) {
+                    Difference::Real => Some(false),
+                    Difference::BelowTheNoise => Some(true),
+                    Difference::Unsure => None,
+                };
+            });
+        }
+        let settings_not_measured = points.len() - rows.len();
+        Summary { points: rows, not_measured: left, settings_not_measured }
     }
 
     /// The fastest first.
@@ -57,8 +70,13 @@ impl Summary {
         &self.points
     }
 
-    pub(super) fn not_measured(&self) -> usize {
-        self.not_measured
+    /// What the time did not suffice for.
+    pub(super) fn left(&self, args: &SweepArgs) -> Left {
+        Left {
+            measurements: self.not_measured,
+            settings: self.settings_not_measured,
+            kept: args.csv.is_some(),
+        }
     }
 
     pub(super) fn json(&self) -> String {
@@ -82,7 +100,7 @@ impl Summary {
             "OUTLIERS",
             "",
         ]);
-        for row in &self.points {
+        for (at, row) in self.points.iter().enumerate() {
             table.add_row([
                 row.bind.clone(),
                 row.pages.clone(),
@@ -95,7 +113,13 @@ impl Summary {
                 format!("{:.3}", row.ns_per_element),
                 row.repeats.to_string(),
                 row.outliers.to_string(),
-                if row.as_fast_as_the_best { "best, or below the noise" } else { "" }.to_owned(),
+                match (at, row.as_fast_as_the_best) {
+                    (0, _) => "best",
+                    (_, Some(true)) => "below the noise",
+                    (_, Some(false)) => "",
+                    (_, None) => "too few runs to tell",
+                }
+                .to_owned(),
             ]);
         }
         for column in table.column_iter_mut().skip(2).take(9) {
@@ -106,6 +130,10 @@ impl Summary {
 }
 
 impl Row {
+    fn interval(&self) -> Interval {
+        Interval { low: self.low_seconds, high: self.high_seconds, confidence: self.confidence }
+    }
+
     fn of(at: usize, point: &Point, measurements: &[Measurement]) -> Option<Row> {
         let own: Vec<&Measurement> = measurements.iter().filter(|m| m.is_of(point)).collect();
         let seconds: Vec<f64> = own.iter().map(|m| m.seconds).collect();
@@ -124,7 +152,7 @@ impl Row {
             confidence: found.confidence,
             outliers: found.outliers,
             ns_per_element: found.median * 1e9 / own.first()?.elements as f64,
-            as_fast_as_the_best: false,
+            as_fast_as_the_best: None,
             seconds,
         })
     }

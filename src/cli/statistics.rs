@@ -1,4 +1,5 @@
-//! What a few times say: the median, how sure it is, and which of them are outliers.
+//! What a few times say: the median, how sure it is, which of them are outliers, and whether two
+//! medians are told apart.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +10,43 @@ const CONFIDENCE: f64 = 0.95;
 const FAR: f64 = 3.5;
 /// From that median to a standard deviation, for a normal distribution.
 const TO_SIGMA: f64 = 1.4826;
+
+/// What is known of a median.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Interval {
+    pub(super) low: f64,
+    pub(super) high: f64,
+    /// The probability that it covers the median.
+    pub(super) confidence: f64,
+}
+
+/// What is known of the difference of two medians.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Difference {
+    /// Their intervals do not overlap, and each covers its median in all likelihood.
+    Real,
+    /// Their intervals overlap.
+    BelowTheNoise,
+    /// Their intervals do not overlap, and mean little: there are too few times.
+    Unsure,
+}
+
+impl Interval {
+    pub(super) fn is_sure(self) -> bool {
+        self.confidence >= CONFIDENCE
+    }
+
+    pub(super) fn difference(self, other: Interval) -> Difference {
+        // An interval that were surer would be wider: what overlaps now, would then.
+        if self.low <= other.high && other.low <= self.high {
+            Difference::BelowTheNoise
+        } else if self.is_sure() && other.is_sure() {
+            Difference::Real
+        } else {
+            Difference::Unsure
+        }
+    }
+}
 
 /// Order statistics of some times; they presume nothing of the distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,6 +79,13 @@ pub(super) fn statistics(times: &[f64]) -> Option<Statistics> {
     }
     let (rank, confidence) = best;
     Some(Statistics { median, low: sorted[rank], high: sorted[n - 1 - rank], confidence, outliers })
+}
+
+/// So many times have an interval that is sure.
+pub(super) fn least_runs() -> usize {
+    (1..)
+        .find(|&n| coverage(n, 0) >= CONFIDENCE)
+        .expect("the range of many times covers the median")
 }
 
 /// The probability that the median lies between ranks `rank` and `n − 1 − rank`: that of `n` coins
@@ -77,6 +122,23 @@ mod tests {
         let ten = statistics(&ten).unwrap();
         assert_eq!((ten.low, ten.high), (2.0, 9.0));
         assert!((ten.confidence - 0.978_515_625).abs() < 1e-12);
+        assert_eq!(least_runs(), 6);
+    }
+
+    #[test]
+    fn a_difference_is_real_only_where_both_intervals_are_sure() {
+        let of = |at: f64, runs: usize| {
+            let times: Vec<f64> = (0..runs).map(|run| at + run as f64 / 100.0).collect();
+            let found = statistics(&times).unwrap();
+            Interval { low: found.low, high: found.high, confidence: found.confidence }
+        };
+        assert_eq!(of(1.0, 6).difference(of(2.0, 6)), Difference::Real);
+        assert_eq!(of(2.0, 6).difference(of(1.0, 7)), Difference::Real);
+        for (a, b) in [(1, 1), (5, 5), (5, 7), (6, 1)] {
+            assert_eq!(of(1.0, a).difference(of(2.0, b)), Difference::Unsure, "{a} {b}");
+            assert_eq!(of(2.0, b).difference(of(1.0, a)), Difference::Unsure, "{a} {b}");
+        }
+        assert_eq!(of(1.0, 5).difference(of(1.01, 5)), Difference::BelowTheNoise);
     }
 
     #[test]
