@@ -51,10 +51,10 @@ unsafe fn made(
 ) -> Status {
     guarded(|| {
         // SAFETY: the contract is the caller's.
-        let out = unsafe { pointers::place(out, ptr::null_mut(), "out") }?;
+        let out = unsafe { pointers::Place::new(out, ptr::null_mut(), "out") }?;
         // SAFETY: as above.
         let shape = unsafe { pointers::slice(shape, ndim, "shape") }?;
-        *out = give(make(shape)?);
+        out.put(give(make(shape)?));
         Ok(())
     })
 }
@@ -306,7 +306,7 @@ pub unsafe extern "C" fn pp_array_save(array: *const Array, path: *const c_char)
 pub unsafe extern "C" fn pp_array_total_f64(array: *const Array, total: *mut f64) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let total = unsafe { pointers::place(total, f64::NAN, "total") }?;
+        let total = unsafe { pointers::Place::new(total, f64::NAN, "total") }?;
         // SAFETY: as above.
         let array = unsafe { pointers::borrow(array, "array") }?;
         let code = code(array.array.dtype());
@@ -320,7 +320,7 @@ pub unsafe extern "C" fn pp_array_total_f64(array: *const Array, total: *mut f64
         let bytes = unsafe { array.bytes() };
         let elements = bytemuck::try_cast_slice(bytes)
             .map_err(|error| Failure::invalid(format!("the data cannot be read: {error}")))?;
-        *total = pinpool_kernels::tree_fold(elements);
+        total.put(pinpool_kernels::tree_fold(elements));
         Ok(())
     })
 }
@@ -330,7 +330,7 @@ pub unsafe extern "C" fn pp_array_total_f64(array: *const Array, total: *mut f64
 pub unsafe extern "C" fn pp_array_total_u64(array: *const Array, total: *mut u64) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let total = unsafe { pointers::place(total, 0, "total") }?;
+        let total = unsafe { pointers::Place::new(total, 0, "total") }?;
         // SAFETY: as above.
         let array = unsafe { pointers::borrow(array, "array") }?;
         let code = code(array.array.dtype());
@@ -350,7 +350,7 @@ pub unsafe extern "C" fn pp_array_total_u64(array: *const Array, total: *mut u64
             let one = u64::from_le_bytes(word);
             sum.checked_add(if code == PP_BOOL { one.min(1) } else { one })
         });
-        *total = sum.ok_or_else(|| Failure::invalid("the sum does not fit 64 bits"))?;
+        total.put(sum.ok_or_else(|| Failure::invalid("the sum does not fit 64 bits"))?);
         Ok(())
     })
 }

@@ -225,7 +225,7 @@ pub unsafe extern "C" fn pp_kernel_load(
 ) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let out = unsafe { pointers::place(out, None, "out") }?;
+        let out = unsafe { pointers::Place::new(out, None, "out") }?;
         // SAFETY: as above.
         let path = unsafe { pointers::path(path, "path") }?;
         // SAFETY: as above.
@@ -240,7 +240,7 @@ pub unsafe extern "C" fn pp_kernel_load(
             return Err(failed(format!("{name} is no function; give the name of one")));
         }
         // SAFETY: it is code; that it is a function of this type is the contract of this module.
-        *out = unsafe { std::mem::transmute::<usize, Kernel>(at) };
+        out.put(unsafe { std::mem::transmute::<usize, Kernel>(at) });
         Ok(())
     })
 }

@@ -137,12 +137,12 @@ pub unsafe extern "C" fn pp_pending_result(
             None
         } else {
             // SAFETY: the contract of this module.
-            Some(unsafe { pointers::place(results, std::ptr::null_mut(), "results") }?)
+            Some(unsafe { pointers::Place::new(results, std::ptr::null_mut(), "results") }?)
         };
         // SAFETY: as above.
         let slots = unsafe { pointers::borrow_mut(pending, "pending") }?.take()?;
         if let (Some(place), Some(slots)) = (place, slots) {
-            *place = array::give(slots);
+            place.put(array::give(slots));
         }
         Ok(())
     })

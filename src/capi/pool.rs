@@ -21,11 +21,11 @@ pub struct Pool {
 pub unsafe extern "C" fn pp_pool_new(options: *const Options, out: *mut *mut Pool) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let out = unsafe { pointers::place(out, std::ptr::null_mut(), "out") }?;
+        let out = unsafe { pointers::Place::new(out, std::ptr::null_mut(), "out") }?;
         // SAFETY: as above.
         let options = unsafe { options.as_ref() }.cloned().unwrap_or_default();
         let pool = Arc::new(options.builder().build()?);
-        *out = Box::into_raw(Box::new(Pool { pool }));
+        out.put(Box::into_raw(Box::new(Pool { pool })));
         Ok(())
     })
 }
