@@ -2,6 +2,7 @@
 
 LIBDIR holds libpinpool.so.1 and pinpool-worker; it is copied before anything in it is harmed.
 """
+import _ctypes
 import ctypes as c
 import os
 import shutil
@@ -114,6 +115,7 @@ def run(own, kernels, other):
     assert lib.pp_builtin(pool, b"fill_uniform", c.byref(host.job(x, OUT, 100)), None) == OK
     assert 450 < sum(data) < 550 and data[0] != data[100]
     a_fork_has_no_pool(host, pool, x, kernels)
+    kernels_that_are_unloaded_leave_nothing(host, pool, x, other)
     before = list(data)
     sums = c.c_void_p()
     scale = host.load(kernels, "scale")
@@ -204,6 +206,22 @@ def a_fork_has_no_pool(host, pool, x, kernels):
     assert lib.pp_pending_result(pending, c.byref(results)) == OK, host.error()
     lib.pp_pending_free(pending)
     lib.pp_array_free(results)
+
+
+def kernels_that_are_unloaded_leave_nothing(host, pool, x, built):
+    """Each time that an object was unloaded the places of kernels are found anew."""
+    def memory():
+        links = [os.path.join("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]
+        return sum(os.path.lexists(link) and "memfd:" in os.readlink(link) for link in links)
+
+    before = memory()
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(12):
+            kernels = c.CDLL(shutil.copy(built, os.path.join(folder, f"{i}.so")))
+            sleeps = c.cast(kernels.sleeps, c.c_void_p)
+            assert host.lib.pp_for_each(pool, sleeps, c.byref(host.job(x, READ, 1000))) == OK, host.error()
+            _ctypes.dlclose(kernels._handle)
+    assert memory() - before < 4, (before, memory())
 
 
 def doctor(library):
