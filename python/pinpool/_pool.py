@@ -36,7 +36,12 @@ def _parameters(signature):
 def _pack(kernel, params, named):
     """The bytes of a job's parameters."""
     if not named:
-        if isinstance(params, (int, float)):
+        if params is None:
+            return b""
+        # Before plain numbers are refused: an np.float64 is a float too.
+        if isinstance(params, (np.generic, np.ndarray)):
+            return params.tobytes()
+        if isinstance(params, (int, float, complex)):
             raise TypeError("a plain number has no size; give np.float64(…), np.uint32(…) or bytes")
         return params.tobytes() if isinstance(params, (np.generic, np.ndarray)) else bytes(params)
     if not isinstance(kernel, str):
@@ -44,7 +49,7 @@ def _pack(kernel, params, named):
     signature = builtins().get(kernel)
     if signature is None:
         raise InvalidError(f"there is no built-in kernel '{kernel}'; pinpool.builtins() lists them")
-    if params:
+    if params is not None:
         raise TypeError("parameters are given by name or as params=, not both")
     form, names = _parameters(signature)
     if sorted(names) != sorted(named):
@@ -134,7 +139,7 @@ class Pool:
         """Stops all jobs under way: each ends with `CancelledError`."""
         self._pool().cancel_all()
 
-    def start(self, kernel, *args, params=b"", chunks=0, result=None, stream=None,
+    def start(self, kernel, *args, params=None, chunks=0, result=None, stream=None,
               time_limit=None, chunk_timeout=None, fail_on_death=False, **named):
         """Starts a job, and gives its handle.
 
