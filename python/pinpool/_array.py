@@ -98,11 +98,13 @@ class SharedArray(np.ndarray):
         array[...] = values
         return array
 
-    def __array_wrap__(self, array, context=None, return_scalar=False):
+    def __array_wrap__(self, array, context=None, return_scalar=None):
         if array is self:
             return self  # a += 1: what is computed into it
         # What is computed from it is an ordinary array.
         array = np.asarray(array).view(np.ndarray)
+        if return_scalar is None:
+            return_scalar = array.ndim == 0  # numpy 1, which does not say
         return array[()] if return_scalar else array
 
     def __reduce__(self):
