@@ -141,7 +141,8 @@ typedef struct {
   double chunk_timeout;
   // The first death of a worker ends the job.
   bool fail_on_death;
-  // Null: nobody is told. `pp_start` does not tell anybody either.
+  // Null: nobody is told. `pp_start` does not tell anybody either, and a pool of the backend
+  // `serial` tells once, at the end.
   pp_progress progress;
   // Passed to `progress`.
   void *progress_data;

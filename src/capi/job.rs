@@ -75,7 +75,8 @@ pub struct Job {
     pub chunk_timeout: f64,
     /// The first death of a worker ends the job.
     pub fail_on_death: bool,
-    /// Null: nobody is told. `pp_start` does not tell anybody either.
+    /// Null: nobody is told. `pp_start` does not tell anybody either, and a pool of the backend
+    /// `serial` tells once, at the end.
     pub progress: ProgressFunction,
     /// Passed to `progress`.
     pub progress_data: *mut c_void,
