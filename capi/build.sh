@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 prefix=${1:-target/capi}
 target=${CARGO_TARGET_DIR:-target}
-abi=$(sed -n 's/^pub const PP_ABI_VERSION: u32 = \([0-9]*\);$/\1/p' src/capi/mod.rs)
+abi=$(sed -n 's/^pub const PP_ABI_VERSION: u32 = \([0-9]*\);$/\1/p' src/capi/library.rs)
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
 soname=libpinpool.so.$abi
 

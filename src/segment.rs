@@ -178,10 +178,15 @@ impl Segment {
         }
     }
 
+    /// Whether it can be looked at here: the mapping does not go with a fork.
+    pub(crate) fn is_mapped(&self) -> bool {
+        std::process::id() == self.mapped_by
+    }
+
     /// The array of this name is dropped, and the name goes at once: others (a thread that is just
     /// sending the descriptor to a worker) may hold the segment for a moment longer.
     pub(crate) fn unname(&self) {
-        if let (Kind::Named(named), true) = (&self.kind, std::process::id() == self.mapped_by) {
+        if let (Kind::Named(named), true) = (&self.kind, self.is_mapped()) {
             named.remove_on_drop(&self.fd);
         }
     }
@@ -221,7 +226,7 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        if std::process::id() != self.mapped_by {
+        if !self.is_mapped() {
             // A forked child: the range is not mapped here, and the name is the parent's.
             std::mem::forget(self.map.take());
             return;

@@ -337,9 +337,52 @@ fn forks() {
     // SAFETY: our child, and a place for its status.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert!(status == 0, "status {status:#x}: the child is told that it has no pool");
+    a_fork_has_no_job_under_way(&pool);
     assert!(kill_worker(pool.whereabouts()[0].pid));
     assert_eq!(sum_of_squares(&pool).expect("it works"), 328_350);
     assert!(wait_until(10, || pool.deaths() == 1), "deaths are still seen");
+}
+
+fn a_fork_has_no_job_under_way(pool: &Pool) {
+    let slow = |i: u64, _: &mut Ctx| {
+        std::thread::sleep(Duration::from_millis(10));
+        i
+    };
+    pool.scope(|s| {
+        let start = || s.map(indices(40), slow).expect("it starts");
+        let (asked, streamed, ordered) = (start(), start(), start());
+        let mut begun = start().as_completed();
+        begun.next().expect("one").expect("it works");
+        // SAFETY: the child asks for jobs, which answers without touching them, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let forked = |error| matches!(error, Error::Job(JobError::Forked));
+            asked.wait();
+            asked.cancel();
+            let right = asked.is_finished()
+                && matches!(asked.wait_timeout(Duration::MAX), Err(JobError::Forked))
+                && asked.progress().done == 0
+                && asked.get().is_err_and(forked)
+                && streamed.as_completed().next().is_some_and(|item| item.is_err_and(forked))
+                && ordered.in_order().next().is_some_and(|item| item.is_err_and(forked))
+                && begun.next().is_some_and(|item| item.is_err_and(forked))
+                && begun.next().is_none()
+                && pool.whereabouts().is_empty()
+                && pool.progress().chunks == 0
+                && pool.timeline().is_none();
+            drop(begun);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!right)) };
+        }
+        let mut status = 0;
+        // SAFETY: our child, and a place for its status.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert!(status == 0, "status {status:#x}: the child is told that it has no job");
+        for job in [asked, streamed, ordered] {
+            assert_eq!(job.get().expect("it works").total(), 780);
+        }
+        assert_eq!(begun.count(), 39);
+    });
 }
 
 #[test]

@@ -1,4 +1,6 @@
-! The flagship from Fortran: the same bits as `pinpool run trig-power` and examples/c/heavy.c.
+! The flagship from Fortran: doubles drawn by chunk, three rounds of a <- (sin a + cos a)^(a*a), summed
+! by chunk. The same bits as `pinpool run trig-power --elements N` and examples/c/heavy.c. Compile it
+! after include/pinpool.f90, and link it with libpinpool (docs/c.md).
 !
 !   heavy [ELEMENTS]
 module heavy_kernel

@@ -38,11 +38,15 @@ class SharedArray(np.ndarray):
     """A numpy array in shared memory, of zeros when it is new.
 
     Workers change it where it lies: nothing is copied or pickled. Slices and views of it are
-    ordinary numpy arrays over the same memory; a job gets the whole array, by `chunks`,
+    ordinary numpy arrays over the same memory. So is what is computed from it, but not what is
+    computed into it (`a += 1`). A job gets the whole array, by `chunks`,
     `chunks_mut`, `chunks_out` or `whole`.
 
     With a name other programs find it as /dev/shm/NAME, a `.npy` file that `np.load` opens with
     `mmap_mode`. Nobody else may write into it while a job works on it.
+
+    A process that is forked from this one has not the memory: to look at the array there is a
+    SIGSEGV. One with a name can be opened there.
     """
 
     _owner = None
@@ -94,9 +98,13 @@ class SharedArray(np.ndarray):
         array[...] = values
         return array
 
-    def __array_wrap__(self, array, context=None, return_scalar=False):
+    def __array_wrap__(self, array, context=None, return_scalar=None):
+        if array is self:
+            return self  # a += 1: what is computed into it
         # What is computed from it is an ordinary array.
         array = np.asarray(array).view(np.ndarray)
+        if return_scalar is None:
+            return_scalar = array.ndim == 0  # numpy 1, which does not say
         return array[()] if return_scalar else array
 
     def __reduce__(self):

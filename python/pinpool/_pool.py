@@ -2,7 +2,9 @@
 
 import re
 import struct
+import threading
 import time
+import weakref
 
 import numpy as np
 
@@ -36,15 +38,20 @@ def _parameters(signature):
 def _pack(kernel, params, named):
     """The bytes of a job's parameters."""
     if not named:
-        if isinstance(params, (int, float)):
+        if params is None:
+            return b""
+        # Before plain numbers are refused: an np.float64 is a float too.
+        if isinstance(params, (np.generic, np.ndarray)):
+            return params.tobytes()
+        if isinstance(params, (int, float, complex)):
             raise TypeError("a plain number has no size; give np.float64(…), np.uint32(…) or bytes")
-        return params.tobytes() if isinstance(params, (np.generic, np.ndarray)) else bytes(params)
+        return bytes(params)
     if not isinstance(kernel, str):
         raise TypeError("parameters have names for built-in kernels only; give the others as params=")
     signature = builtins().get(kernel)
     if signature is None:
         raise InvalidError(f"there is no built-in kernel '{kernel}'; pinpool.builtins() lists them")
-    if params:
+    if params is not None:
         raise TypeError("parameters are given by name or as params=, not both")
     form, names = _parameters(signature)
     if sorted(names) != sorted(named):
@@ -85,6 +92,9 @@ class Pool:
         options = [(key, str(value)) for key, value in options.items() if value is not None]
         env = [(str(key), str(value)) for key, value in (env or {}).items()]
         self._raw = _pinpool.Pool(options, env)
+        # For `close`; what nobody holds any more has been cancelled.
+        self._jobs = weakref.WeakSet()
+        self._jobs_lock = threading.Lock()
 
     def __enter__(self):
         return self
@@ -95,6 +105,8 @@ class Pool:
     def __repr__(self):
         if self._raw is None:
             return "<pinpool.Pool, closed>"
+        if self._raw.is_forked:
+            return "<pinpool.Pool of the process that this one was forked from>"
         return f"<pinpool.Pool of {self.workers} workers ({self.backend})>"
 
     def _pool(self):
@@ -127,14 +139,29 @@ class Pool:
         return self._pool().whereabouts()
 
     def close(self):
-        """Ends the workers, once the jobs that are under way are over."""
-        self._raw = None
+        """Takes no more jobs, waits for those that are under way, and ends the workers.
+
+        Ctrl-C while it waits stops the jobs. In a forked process it does nothing: the workers are
+        the parent's.
+        """
+        raw, self._raw = self._raw, None
+        if raw is None or raw.is_forked:
+            return
+        with self._jobs_lock:
+            jobs = list(self._jobs)
+        try:
+            for job in jobs:
+                job._end()
+        except BaseException:
+            for job in jobs:
+                job.cancel()
+            raise
 
     def cancel_all(self):
         """Stops all jobs under way: each ends with `CancelledError`."""
         self._pool().cancel_all()
 
-    def start(self, kernel, *args, params=b"", chunks=0, result=None, stream=None,
+    def start(self, kernel, *args, params=None, chunks=0, result=None, stream=None,
               time_limit=None, chunk_timeout=None, fail_on_death=False, **named):
         """Starts a job, and gives its handle.
 
@@ -166,7 +193,10 @@ class Pool:
             (time_limit or 0.0, chunk_timeout or 0.0, bool(fail_on_death)),
             0 if result is None else dtype_code(result),
         )
-        return Pending(raw, None if result is None else np.dtype(result))
+        job = Pending(raw, None if result is None else np.dtype(result))
+        with self._jobs_lock:
+            self._jobs.add(job)
+        return job
 
     map_async = start
 
@@ -191,21 +221,18 @@ class Pool:
 
 
 class Pending:
-    """A job under way. One that is dropped is cancelled."""
+    """A job under way, which any thread may ask. One that is dropped is cancelled."""
 
     def __init__(self, raw, dtype):
         self._raw = raw
         self._dtype = dtype
-        self._outcome = None
 
     def ready(self):
         """Whether it is over."""
-        return self._outcome is not None or self._raw.wait(0.0)
+        return self._raw.wait(0.0)
 
     def wait(self, timeout=None):
         """Waits for its end, for so many seconds at most; whether it is over."""
-        if self._outcome is not None:
-            return True
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _LOOK_SECONDS if end is None else min(_LOOK_SECONDS, end - time.monotonic())
@@ -226,17 +253,16 @@ class Pending:
         """Its results; `TimeLimitError` where it takes longer, and then it goes on."""
         if not self.wait(timeout):
             raise TimeLimitError(f"the job is not over after {timeout} s; it goes on")
-        if self._outcome is None:
-            try:
-                array = self._raw.result()
-                result = None if array is None else SharedArray._of(array, self._dtype)
-                self._outcome = (result, None)
-            except Exception as error:
-                self._outcome = (None, error)
-        result, error = self._outcome
-        if error is not None:
-            raise error
-        return result
+        array = self._raw.result()
+        if array is None:
+            return None
+        # One object for all who ask, whoever comes first.
+        return self.__dict__.setdefault("_results", SharedArray._of(array, self._dtype))
+
+    def _end(self):
+        """Waits, and has the job let go of its pool; how it ended is still to be asked for."""
+        self.wait()
+        self._raw.settle()
 
     def _blocking(self, progress):
         try:
@@ -248,10 +274,10 @@ class Pending:
                     tell(*self._raw.progress())
             return self.get()
         except BaseException:
-            # Ctrl-C, above all: the job must not go on behind the caller's back.
-            if self._outcome is None:
-                self._raw.cancel()
-                self._raw.wait(-1.0)
+            # Ctrl-C, above all: the job must not go on behind the caller's back. Another Ctrl-C ends
+            # this wait too.
+            self.cancel()
+            self.wait()
             raise
 
 

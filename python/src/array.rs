@@ -9,7 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::library::{CArray, Library, Status};
-use crate::status::{c_string, check};
+use crate::status::{Told, c_string, check};
 
 /// An array of the library. Its memory lives as long as this object, and so as long as any view
 /// that numpy or a `memoryview` has of it.
@@ -241,6 +241,9 @@ impl Array {
         }
         // SAFETY: a live array.
         out.buf = unsafe { (library.pp_array_data)(this.raw) };
+        if out.buf.is_null() {
+            return Err(Told::last()?.exception(slf.py())?);
+        }
         // SAFETY: a live array.
         let item_bytes = unsafe { (library.pp_array_item_bytes)(this.raw) };
         // SAFETY: a live array.

@@ -3,20 +3,30 @@
 use std::ffi::{CString, c_void};
 use std::path::PathBuf;
 use std::ptr;
-use std::sync::Mutex;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::sync::RwLockExt;
 
 use crate::array::{Array, Raw};
 use crate::library::{CArg, CJob, CKernel, COptions, CPending, CPool, Library};
-use crate::status::{TIMED_OUT, c_string, check};
+use crate::status::{TIMED_OUT, Told, c_string, check, same_process};
 
 /// Worker processes.
 #[pyclass(frozen, module = "pinpool._pinpool")]
 #[derive(Debug)]
 pub(crate) struct Pool {
     raw: *mut CPool,
+    /// The process that built it.
+    pid: u32,
+}
+
+impl Pool {
+    /// The pool, in the process that has it.
+    fn raw(&self, py: Python<'_>) -> PyResult<*mut CPool> {
+        same_process(py, self.pid).map(|()| self.raw)
+    }
 }
 
 // SAFETY: a pool takes jobs from several threads at once.
@@ -72,31 +82,41 @@ impl Pool {
             (status, Raw(raw))
         });
         check(py, status)?;
-        Ok(Pool { raw: raw.0 })
+        Ok(Pool { raw: raw.0, pid: std::process::id() })
+    }
+
+    /// Whether this is another process than the one which built it.
+    #[getter]
+    fn is_forked(&self) -> bool {
+        std::process::id() != self.pid
     }
 
     #[getter]
-    fn workers(&self) -> PyResult<usize> {
+    fn workers(&self, py: Python<'_>) -> PyResult<usize> {
+        let pool = self.raw(py)?;
         // SAFETY: a live pool.
-        Ok(unsafe { (Library::get()?.pp_pool_workers)(self.raw) })
+        Ok(unsafe { (Library::get()?.pp_pool_workers)(pool) })
     }
 
     #[getter]
-    fn deaths(&self) -> PyResult<u64> {
+    fn deaths(&self, py: Python<'_>) -> PyResult<u64> {
+        let pool = self.raw(py)?;
         // SAFETY: a live pool.
-        Ok(unsafe { (Library::get()?.pp_pool_deaths)(self.raw) })
+        Ok(unsafe { (Library::get()?.pp_pool_deaths)(pool) })
     }
 
     #[getter]
-    fn seed(&self) -> PyResult<u64> {
+    fn seed(&self, py: Python<'_>) -> PyResult<u64> {
+        let pool = self.raw(py)?;
         // SAFETY: a live pool.
-        Ok(unsafe { (Library::get()?.pp_pool_seed)(self.raw) })
+        Ok(unsafe { (Library::get()?.pp_pool_seed)(pool) })
     }
 
     #[getter]
-    fn backend(&self) -> PyResult<Option<String>> {
+    fn backend(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let pool = self.raw(py)?;
         // SAFETY: a live pool.
-        let backend = unsafe { (Library::get()?.pp_pool_backend)(self.raw) };
+        let backend = unsafe { (Library::get()?.pp_pool_backend)(pool) };
         // SAFETY: a constant of the library.
         Ok(unsafe { crate::text(backend) })
     }
@@ -104,7 +124,7 @@ impl Pool {
     /// Process and PU of each worker.
     fn whereabouts(&self, py: Python<'_>) -> PyResult<Vec<(u32, u32)>> {
         let library = Library::get()?;
-        (0..self.workers()?)
+        (0..self.workers(py)?)
             .map(|worker| {
                 let (mut pid, mut pu) = (0, 0);
                 let places = (&raw mut pid, &raw mut pu);
@@ -117,8 +137,9 @@ impl Pool {
     }
 
     fn cancel_all(&self, py: Python<'_>) -> PyResult<()> {
+        let pool = self.raw(py)?;
         // SAFETY: a live pool.
-        check(py, unsafe { (Library::get()?.pp_pool_cancel_all)(self.raw) })
+        check(py, unsafe { (Library::get()?.pp_pool_cancel_all)(pool) })
     }
 
     /// Starts a job: of a built-in kernel by name, or of a kernel that was loaded.
@@ -135,7 +156,7 @@ impl Pool {
         result: u32,
     ) -> PyResult<Pending> {
         let library = Library::get()?;
-        let pool = Raw(slf.get().raw);
+        let pool = Raw(slf.get().raw(py)?);
         let args = arrays.iter().map(|(array, access, chunk_rows)| CArg {
             array: array.get().raw(),
             access: *access,
@@ -159,7 +180,7 @@ impl Pool {
         });
         check(py, status)?;
         let arrays = arrays.into_iter().map(|(array, ..)| array).collect();
-        Ok(Pending { raw: Mutex::new(Raw(raw.0)), _keeps: (slf, arrays) })
+        Ok(Pending::new(raw.0, slf, arrays))
     }
 }
 
@@ -280,15 +301,34 @@ impl Kernel {
     }
 }
 
-/// A job under way.
+/// A job that was started.
 #[pyclass(frozen, module = "pinpool._pinpool")]
 #[derive(Debug)]
 pub(crate) struct Pending {
-    /// Null once it is gone. Locked for as long as it takes to ask, never while Python is held.
-    raw: Mutex<Raw<CPending>>,
-    /// What the job works on lives as long as the job.
+    /// The process that started it: looked at before the lock is, which a thread that no fork has may
+    /// hold.
+    pid: u32,
+    /// Read by who waits, several threads at once; written by the one that takes the outcome.
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Live(Live),
+    Over { progress: (u64, u64), outcome: Result<Option<Py<Array>>, Told> },
+}
+
+/// A job whose outcome nobody has taken, with what it works on; dropped, it is cancelled if it is not
+/// over, and waited for.
+#[derive(Debug)]
+struct Live {
+    raw: Raw<CPending>,
     _keeps: (Py<Pool>, Vec<Py<Array>>),
 }
+
+// SAFETY: a job's handle may be used by several threads at once but for taking its result and freeing
+// it, which who writes the state does, or drops it.
+unsafe impl Sync for Live {}
 
 impl std::fmt::Debug for Raw<CPending> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -296,75 +336,10 @@ impl std::fmt::Debug for Raw<CPending> {
     }
 }
 
-impl Pending {
-    fn with<T: Send>(
-        &self,
-        py: Python<'_>,
-        call: impl FnOnce(&Library, *mut CPending) -> T + Send,
-    ) -> PyResult<T> {
-        let library = Library::get()?;
-        py.detach(|| {
-            let raw = self.raw.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if raw.0.is_null() {
-                return None;
-            }
-            Some(call(library, raw.0))
-        })
-        .ok_or_else(|| PyRuntimeError::new_err("the job is gone; it was closed"))
-    }
-}
-
-#[pymethods]
-impl Pending {
-    /// Waits for so many seconds at most; whether it is over.
-    fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
-        // SAFETY: a live handle.
-        let wait = |library: &Library, raw: *mut CPending| unsafe {
-            (library.pp_pending_wait)(raw, seconds)
-        };
-        match self.with(py, wait)? {
-            TIMED_OUT => Ok(false),
-            status => check(py, status).map(|()| true),
-        }
-    }
-
-    /// Chunks that are done, and all.
-    fn progress(&self, py: Python<'_>) -> PyResult<(u64, u64)> {
-        let (status, progress) = self.with(py, |library, raw| {
-            let (mut done, mut chunks) = (0, 0);
-            let places = (&raw mut done, &raw mut chunks);
-            // SAFETY: a live handle, and places for two numbers.
-            let status = unsafe { (library.pp_pending_progress)(raw, places.0, places.1) };
-            (status, (done, chunks))
-        })?;
-        check(py, status).map(|()| progress)
-    }
-
-    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        // SAFETY: a live handle.
-        let status = self.with(py, |library, raw| unsafe { (library.pp_pending_cancel)(raw) })?;
-        check(py, status)
-    }
-
-    /// The results, once; waits for them.
-    fn result(&self, py: Python<'_>) -> PyResult<Option<Array>> {
-        let (status, results) = self.with(py, |library, raw| {
-            let mut results = ptr::null_mut();
-            // SAFETY: a live handle, and a place for the array.
-            let status = unsafe { (library.pp_pending_result)(raw, &raw mut results) };
-            (status, Raw(results))
-        })?;
-        check(py, status)?;
-        if results.0.is_null() { Ok(None) } else { Array::own(results.0).map(Some) }
-    }
-}
-
-impl Drop for Pending {
+impl Drop for Live {
     fn drop(&mut self) {
-        let raw = self.raw.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let raw = std::mem::replace(raw, Raw(ptr::null_mut()));
+        let raw = Raw(self.raw.0);
         Python::attach(|py| {
-            // A job that is not over is cancelled and waited for.
             py.detach(|| {
                 let raw = raw;
                 if let Ok(library) = Library::get() {
@@ -373,5 +348,104 @@ impl Drop for Pending {
                 }
             });
         });
+    }
+}
+
+impl Pending {
+    fn new(raw: *mut CPending, pool: Py<Pool>, arrays: Vec<Py<Array>>) -> Pending {
+        let live = Live { raw: Raw(raw), _keeps: (pool, arrays) };
+        Pending { pid: std::process::id(), state: RwLock::new(State::Live(live)) }
+    }
+
+    fn read(&self, py: Python<'_>) -> PyResult<RwLockReadGuard<'_, State>> {
+        same_process(py, self.pid)?;
+        Ok(self.state.read_py_attached(py).unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[pymethods]
+impl Pending {
+    /// Waits for so many seconds at most; whether it is over.
+    fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
+        let (library, state) = (Library::get()?, self.read(py)?);
+        let State::Live(live) = &*state else { return Ok(true) };
+        let raw = Raw(live.raw.0);
+        let status = py.detach(|| {
+            let raw = raw;
+            // SAFETY: a live handle, which nobody frees while the lock is held.
+            unsafe { (library.pp_pending_wait)(raw.0, seconds) }
+        });
+        match status {
+            TIMED_OUT => Ok(false),
+            status => check(py, status).map(|()| true),
+        }
+    }
+
+    /// Chunks that are done, and all.
+    fn progress(&self, py: Python<'_>) -> PyResult<(u64, u64)> {
+        let (library, state) = (Library::get()?, self.read(py)?);
+        match &*state {
+            State::Live(live) => {
+                let (mut done, mut chunks) = (0, 0);
+                let places = (&raw mut done, &raw mut chunks);
+                // SAFETY: a live handle, and places for two numbers.
+                let status =
+                    unsafe { (library.pp_pending_progress)(live.raw.0, places.0, places.1) };
+                check(py, status).map(|()| (done, chunks))
+            }
+            State::Over { progress, .. } => Ok(*progress),
+        }
+    }
+
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        let (library, state) = (Library::get()?, self.read(py)?);
+        let State::Live(live) = &*state else { return Ok(()) };
+        // SAFETY: a live handle.
+        check(py, unsafe { (library.pp_pending_cancel)(live.raw.0) })
+    }
+
+    /// Takes the outcome out of a job that is over, which so lets go of the pool and the arrays.
+    fn settle(&self, py: Python<'_>) -> PyResult<()> {
+        same_process(py, self.pid)?;
+        let library = Library::get()?;
+        let mut state = self.state.write_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        let State::Live(live) = &*state else { return Ok(()) };
+        let raw = Raw(live.raw.0);
+        let (status, results, progress) = py.detach(|| {
+            let raw = raw;
+            let (mut results, mut done, mut chunks) = (ptr::null_mut(), 0, 0);
+            let places = (&raw mut done, &raw mut chunks);
+            // SAFETY: a live handle.
+            unsafe { (library.pp_pending_wait)(raw.0, -1.0) };
+            // SAFETY: a live handle, and places for two numbers.
+            unsafe { (library.pp_pending_progress)(raw.0, places.0, places.1) };
+            // SAFETY: a live handle, and a place for the array.
+            let status = unsafe { (library.pp_pending_result)(raw.0, &raw mut results) };
+            (status, Raw(results), (done, chunks))
+        });
+        let outcome = if status != 0 {
+            Err(Told::last()?)
+        } else if results.0.is_null() {
+            Ok(None)
+        } else {
+            Ok(Some(Py::new(py, Array::own(results.0)?)?))
+        };
+        let live = std::mem::replace(&mut *state, State::Over { progress, outcome });
+        // Behind the lock: what it keeps may be the last of its kind, and end a pool.
+        drop(state);
+        drop(live);
+        Ok(())
+    }
+
+    /// The results, or what went wrong: the same for all who ask.
+    fn result(&self, py: Python<'_>) -> PyResult<Option<Py<Array>>> {
+        self.settle(py)?;
+        match &*self.read(py)? {
+            State::Over { outcome: Ok(array), .. } => {
+                Ok(array.as_ref().map(|array| array.clone_ref(py)))
+            }
+            State::Over { outcome: Err(told), .. } => Err(told.exception(py)?),
+            State::Live(_) => unreachable!("its outcome was taken just now"),
+        }
     }
 }

@@ -25,14 +25,34 @@ impl Array {
         Array { array, name, descr }
     }
 
+    /// The first element, where there is one to look at.
+    fn data(&self) -> Result<*mut u8, Failure> {
+        if self.array.segment().is_mapped() {
+            return Ok(self.array.data());
+        }
+        Err(Failure::new(
+            PP_ARRAY,
+            "this process is a fork of the one that made or opened the array, and has not its \
+             memory; give the array a name and open it after the fork",
+        ))
+    }
+
     /// The bytes of all elements.
     ///
     /// # Safety
     /// Nobody writes them while the slice is used.
-    unsafe fn bytes(&self) -> &[u8] {
+    unsafe fn bytes(&self) -> Result<&[u8], Failure> {
         // SAFETY: the data are so many bytes inside the mapping, which `self` keeps; the rest of
         // the contract is the caller's.
-        unsafe { std::slice::from_raw_parts(self.array.data(), self.array.bytes()) }
+        Ok(unsafe { std::slice::from_raw_parts(self.data()?, self.array.bytes()) })
+    }
+}
+
+impl Drop for Array {
+    fn drop(&mut self) {
+        // At once: a thread that is just sending the descriptor to a worker may hold the segment for
+        // a moment longer, and who makes an array of the name next would find it taken.
+        self.array.segment().unname();
     }
 }
 
@@ -51,10 +71,10 @@ unsafe fn made(
 ) -> Status {
     guarded(|| {
         // SAFETY: the contract is the caller's.
-        let out = unsafe { pointers::place(out, ptr::null_mut(), "out") }?;
+        let out = unsafe { pointers::Place::new(out, ptr::null_mut(), "out") }?;
         // SAFETY: as above.
         let shape = unsafe { pointers::slice(shape, ndim, "shape") }?;
-        *out = give(make(shape)?);
+        out.put(give(make(shape)?));
         Ok(())
     })
 }
@@ -182,12 +202,13 @@ pub(super) unsafe fn array<'a>(array: *const Array) -> Result<&'a AnyArray, Fail
     Ok(&unsafe { pointers::borrow(array, "array") }?.array)
 }
 
-/// The first element; null for null. A store into an array that was opened read-only is a SIGSEGV.
+/// The first element; null for null, and in a process that was forked since: an array is not mapped
+/// there. A store into an array that was opened read-only is a SIGSEGV.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_array_data(array: *const Array) -> *mut c_void {
     value(ptr::null_mut(), || {
         // SAFETY: the contract of this module.
-        Ok(unsafe { self::array(array) }?.data().cast())
+        Ok(unsafe { pointers::borrow(array, "array") }?.data()?.cast())
     })
 }
 
@@ -295,7 +316,7 @@ pub unsafe extern "C" fn pp_array_save(array: *const Array, path: *const c_char)
         // SAFETY: as above.
         let path = unsafe { pointers::path(path, "path") }?;
         // SAFETY: as above; no job works on it meanwhile.
-        let bytes = unsafe { array.bytes() };
+        let bytes = unsafe { array.bytes() }?;
         Ok(array.array.save(path, bytes)?)
     })
 }
@@ -306,7 +327,7 @@ pub unsafe extern "C" fn pp_array_save(array: *const Array, path: *const c_char)
 pub unsafe extern "C" fn pp_array_total_f64(array: *const Array, total: *mut f64) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let total = unsafe { pointers::place(total, f64::NAN, "total") }?;
+        let total = unsafe { pointers::Place::new(total, f64::NAN, "total") }?;
         // SAFETY: as above.
         let array = unsafe { pointers::borrow(array, "array") }?;
         let code = code(array.array.dtype());
@@ -317,10 +338,10 @@ pub unsafe extern "C" fn pp_array_total_f64(array: *const Array, total: *mut f64
             )));
         }
         // SAFETY: as above; no job works on it meanwhile.
-        let bytes = unsafe { array.bytes() };
+        let bytes = unsafe { array.bytes() }?;
         let elements = bytemuck::try_cast_slice(bytes)
             .map_err(|error| Failure::invalid(format!("the data cannot be read: {error}")))?;
-        *total = pinpool_kernels::tree_fold(elements);
+        total.put(pinpool_kernels::tree_fold(elements));
         Ok(())
     })
 }
@@ -330,7 +351,7 @@ pub unsafe extern "C" fn pp_array_total_f64(array: *const Array, total: *mut f64
 pub unsafe extern "C" fn pp_array_total_u64(array: *const Array, total: *mut u64) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let total = unsafe { pointers::place(total, 0, "total") }?;
+        let total = unsafe { pointers::Place::new(total, 0, "total") }?;
         // SAFETY: as above.
         let array = unsafe { pointers::borrow(array, "array") }?;
         let code = code(array.array.dtype());
@@ -341,7 +362,7 @@ pub unsafe extern "C" fn pp_array_total_u64(array: *const Array, total: *mut u64
             )));
         }
         // SAFETY: as above; no job works on it meanwhile.
-        let bytes = unsafe { array.bytes() };
+        let bytes = unsafe { array.bytes() }?;
         let item = array.array.dtype().item_bytes();
         let sum = bytes.chunks_exact(item).try_fold(0u64, |sum, element| {
             let mut word = [0; 8];
@@ -350,7 +371,7 @@ pub unsafe extern "C" fn pp_array_total_u64(array: *const Array, total: *mut u64
             let one = u64::from_le_bytes(word);
             sum.checked_add(if code == PP_BOOL { one.min(1) } else { one })
         });
-        *total = sum.ok_or_else(|| Failure::invalid("the sum does not fit 64 bits"))?;
+        total.put(sum.ok_or_else(|| Failure::invalid("the sum does not fit 64 bits"))?);
         Ok(())
     })
 }

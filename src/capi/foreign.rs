@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
 use ndarray::Ix1;
@@ -69,7 +69,7 @@ struct Place {
     identity: [u64; 2],
 }
 
-/// A function that workers can find; there is one for each that was ever used as a kernel.
+/// A function that workers can find. Jobs under way keep its record's memory too.
 #[derive(Debug)]
 pub(super) struct Foreign {
     entry: &'static KernelEntry,
@@ -91,38 +91,61 @@ impl Foreign {
     }
 }
 
-/// What is known of functions. It holds as long as nothing was unloaded and the process not forked.
+/// What is known of functions.
 #[derive(Debug, Default)]
 struct Known {
+    /// Unloaded objects and forks, of when the functions were found: they hold as long as nothing
+    /// was unloaded and the process not forked.
     state: (u64, u64),
-    functions: HashMap<usize, &'static Foreign>,
+    functions: HashMap<usize, Arc<Foreign>>,
+    /// One for each name that a kernel ever had, for good: the errors of jobs speak of it.
+    entries: HashMap<String, &'static KernelEntry>,
+}
+
+impl Known {
+    /// Forgets the functions if they may lie elsewhere now. What comes of them is the caller's to
+    /// drop, which tells pools that records are gone.
+    fn renew(&mut self) -> HashMap<usize, Arc<Foreign>> {
+        let state = (loader::unloads(), forks::generation());
+        if self.state == state {
+            return HashMap::new();
+        }
+        self.state = state;
+        std::mem::take(&mut self.functions)
+    }
+
+    fn find(&mut self, at: usize) -> Result<Arc<Foreign>, Failure> {
+        if let Some(foreign) = self.functions.get(&at) {
+            return Ok(Arc::clone(foreign));
+        }
+        let (place, path) = place_of(at)?;
+        let name = name_of(at, &place, &path);
+        let mut bytes = bytemuck::bytes_of(&place).to_vec();
+        bytes.extend_from_slice(path.as_os_str().as_bytes());
+        let entry = *self.entries.entry(name).or_insert_with_key(|name| {
+            let name = Box::leak(name.clone().into_boxed_str());
+            Box::leak(Box::new(KernelEntry::new(run, name)))
+        });
+        let record = SharedArray::collect(bytes)?;
+        let foreign = Arc::new(Foreign { entry, in_program: place.in_program != 0, record });
+        self.functions.insert(at, Arc::clone(&foreign));
+        Ok(foreign)
+    }
 }
 
 /// The place of a function of this process.
-pub(super) fn locate(function: Kernel) -> Result<&'static Foreign, Failure> {
-    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+pub(super) fn locate(function: Kernel) -> Result<Arc<Foreign>, Failure> {
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
     let at = function.map(|function| function as usize).ok_or_else(|| {
         Failure::invalid("`kernel` is a null pointer; pass a function of type pp_kernel")
     })?;
     forks::watch();
-    let state = (loader::unloads(), forks::generation());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = match &mut *known {
-        Some(known) if known.state == state => known,
-        other => other.insert(Known { state, functions: HashMap::new() }),
-    };
-    if let Some(foreign) = known.functions.get(&at) {
-        return Ok(foreign);
-    }
-    let (place, path) = place_of(at)?;
-    let name = name_of(at, &place, &path);
-    let mut bytes = bytemuck::bytes_of(&place).to_vec();
-    bytes.extend_from_slice(path.as_os_str().as_bytes());
-    // For good: a job's errors and the workers' records speak of it.
-    let entry = Box::leak(Box::new(KernelEntry::new(run, Box::leak(name.into_boxed_str()))));
-    let record = SharedArray::collect(bytes)?;
-    let foreign = Foreign { entry, in_program: place.in_program != 0, record };
-    Ok(known.functions.entry(at).or_insert(Box::leak(Box::new(foreign))))
+    let old = known.renew();
+    let found = known.find(at);
+    drop(known);
+    drop(old);
+    found
 }
 
 fn place_of(at: usize) -> Result<(Place, PathBuf), ForeignError> {
@@ -225,7 +248,7 @@ pub unsafe extern "C" fn pp_kernel_load(
 ) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let out = unsafe { pointers::place(out, None, "out") }?;
+        let out = unsafe { pointers::Place::new(out, None, "out") }?;
         // SAFETY: as above.
         let path = unsafe { pointers::path(path, "path") }?;
         // SAFETY: as above.
@@ -240,7 +263,7 @@ pub unsafe extern "C" fn pp_kernel_load(
             return Err(failed(format!("{name} is no function; give the name of one")));
         }
         // SAFETY: it is code; that it is a function of this type is the contract of this module.
-        *out = unsafe { std::mem::transmute::<usize, Kernel>(at) };
+        out.put(unsafe { std::mem::transmute::<usize, Kernel>(at) });
         Ok(())
     })
 }
@@ -258,7 +281,7 @@ mod tests {
     fn a_function_of_the_program_is_found_again_by_its_record() {
         let foreign = locate(Some(nothing)).unwrap();
         assert!(foreign.in_program);
-        assert!(std::ptr::eq(foreign, locate(Some(nothing)).unwrap()));
+        assert!(Arc::ptr_eq(&foreign, &locate(Some(nothing)).unwrap()));
         assert_eq!(find(foreign.record.as_slice()), Ok(nothing as *const () as usize));
         assert!(foreign.kernel(true).unwrap_err_text().contains("in the program itself"));
     }

@@ -59,7 +59,7 @@ pub struct Job {
     pub size: usize,
     /// The arrays; those with chunks must have the same number of them.
     pub args: *const Arg,
-    /// How many there are, 7 at most for a kernel of one's own.
+    /// How many there are; for a kernel of one's own 7 at most, and 6 where it has `params`.
     pub nargs: usize,
     /// Plain data for every chunk, copied into the job.
     pub params: *const c_void,
@@ -75,7 +75,8 @@ pub struct Job {
     pub chunk_timeout: f64,
     /// The first death of a worker ends the job.
     pub fail_on_death: bool,
-    /// Null: nobody is told. `pp_start` does not tell anybody either.
+    /// Null: nobody is told. `pp_start` does not tell anybody either, and a pool of the backend
+    /// `serial` tells once, at the end.
     pub progress: ProgressFunction,
     /// Passed to `progress`.
     pub progress_data: *mut c_void,
@@ -108,7 +109,7 @@ unsafe fn start<T>(
     let (description, kernel, result) = match what {
         What::Function(kernel) => {
             let foreign = foreign::locate(kernel)?;
-            (plan.foreign(foreign)?, foreign.kernel(pool.is_beside())?, slot_type(result)?)
+            (plan.foreign(&foreign)?, foreign.kernel(pool.is_beside())?, slot_type(result)?)
         }
         What::Builtin(name) => {
             // SAFETY: as above.
@@ -157,13 +158,13 @@ unsafe fn map(
 ) -> Result<(), Failure> {
     let place = results.map(|results| {
         // SAFETY: the contract is the caller's.
-        unsafe { pointers::place(results, std::ptr::null_mut(), "results") }
+        unsafe { pointers::Place::new(results, std::ptr::null_mut(), "results") }
     });
     let place = place.transpose()?;
     // SAFETY: as above.
     let slots = unsafe { start(pool, what, job, result, end) }?;
     if let (Some(place), Some(slots)) = (place, slots) {
-        *place = array::give(slots);
+        place.put(array::give(slots));
     }
     Ok(())
 }
@@ -215,19 +216,22 @@ pub unsafe extern "C" fn pp_call(
 ) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let to = unsafe { pointers::slice_mut(result.cast::<u8>(), result_bytes, "result") }?;
+        let to = unsafe { pointers::Room::new(result, result_bytes, "result") }?;
         // SAFETY: as above.
         let pool = unsafe { pool::pool(pool) }?;
         // SAFETY: as above.
         let plan = unsafe { Plan::of(job) }?;
         let foreign = foreign::locate(kernel)?;
-        let (kernel, mut description) = (foreign.kernel(pool.is_beside())?, plan.foreign(foreign)?);
+        let (kernel, mut description) =
+            (foreign.kernel(pool.is_beside())?, plan.foreign(&foreign)?);
         if result_bytes <= INLINE_RESULT_BYTES {
             let options = plan.options(pool)?;
             let running = options.start_any_call(description, kernel, result_bytes)?;
             running.wait(pool);
             let bits = running.take(pool)?;
-            to.copy_from_slice(&bytemuck::cast_slice::<u64, u8>(bits.words())[..result_bytes]);
+            let bytes = &bytemuck::cast_slice::<u64, u8>(bits.words())[..result_bytes];
+            // SAFETY: as many bytes, and our own.
+            unsafe { to.fill(bytes.as_ptr()) };
             return Ok(());
         }
         description.set_chunks(description.chunks.unwrap_or(1))?;
@@ -240,8 +244,8 @@ pub unsafe extern "C" fn pp_call(
         let running = plan.options(pool)?.start_any(description, kernel, dtype)?;
         let slots = end(Pending::new(Arc::clone(pool), running), &plan)?;
         if let Some(slots) = slots {
-            // SAFETY: the one slot is so many bytes long, nobody else has it, and `to` is C's own.
-            unsafe { slots.data().copy_to_nonoverlapping(to.as_mut_ptr(), to.len()) };
+            // SAFETY: the one slot is so many bytes long, and nobody else has it.
+            unsafe { to.fill(slots.data()) };
         }
         Ok(())
     })
@@ -257,11 +261,10 @@ unsafe fn started(
     out: *mut *mut Pending,
 ) -> Result<(), Failure> {
     // SAFETY: the contract is the caller's.
-    let out = unsafe { pointers::place(out, std::ptr::null_mut(), "out") }?;
+    let out = unsafe { pointers::Place::new(out, std::ptr::null_mut(), "out") }?;
     // SAFETY: as above.
-    *out = unsafe {
-        start(pool, what, job, result, |pending, _| Ok(Box::into_raw(Box::new(pending))))
-    }?;
+    let pending = unsafe { start(pool, what, job, result, |pending, _| Ok(pending)) }?;
+    out.put(Box::into_raw(Box::new(pending)));
     Ok(())
 }
 

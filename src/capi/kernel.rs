@@ -106,11 +106,13 @@ pub(super) unsafe fn run(call: &mut Call<'_, '_>) -> Result<(), String> {
             nparts += 1;
         }
     }
+    let (count, worker) = (call.ctx.chunks(), call.ctx.worker() as u64);
+    // From here on the kernel's own calls have it.
     let mut context = Context { ctx: call.ctx, message: None };
     let chunk = Chunk {
         index: call.chunk,
-        count: call.ctx.chunks(),
-        worker: call.ctx.worker() as u64,
+        count,
+        worker,
         nparts,
         parts: parts.as_ptr(),
         params,

@@ -40,6 +40,7 @@ impl Pending {
     }
 
     pub(super) fn take(&mut self) -> Result<Option<AnyArray>, Failure> {
+        self.pool.check_alive()?;
         let running = self.running.take().ok_or_else(|| {
             Failure::invalid("the result of this job was taken already; it is given once")
         })?;
@@ -50,8 +51,8 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        // In a fork of the host there is neither pool nor job.
-        if let Some(running) = self.running.take().filter(|_| !self.pool.is_forked()) {
+        // In a fork of the host there is neither pool nor job: what this says of one is ignored.
+        if let Some(running) = self.running.take() {
             if !running.is_over(&self.pool) {
                 running.cancel(&self.pool);
                 running.wait(&self.pool);
@@ -61,13 +62,24 @@ impl Drop for Pending {
     }
 }
 
+/// The job behind a handle, which a fork of the process that started it has not.
+///
+/// # Safety
+/// The contract of this module.
+unsafe fn pending<'a>(pending: *const Pending) -> Result<&'a Pending, Failure> {
+    // SAFETY: the contract is the caller's.
+    let pending = unsafe { pointers::borrow(pending, "pending") }?;
+    pending.pool.check_alive()?;
+    Ok(pending)
+}
+
 /// Waits for a job: `PP_OK` when it is over, whether well or badly, `PP_TIMED_OUT` where so many
 /// seconds pass before; it goes on then, and one may wait again. Negative: no limit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_pending_wait(pending: *const Pending, seconds: f64) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let pending = unsafe { pointers::borrow(pending, "pending") }?;
+        let pending = unsafe { self::pending(pending) }?;
         let limit = if seconds < 0.0 {
             None
         } else {
@@ -82,12 +94,12 @@ pub unsafe extern "C" fn pp_pending_wait(pending: *const Pending, seconds: f64) 
     })
 }
 
-/// Whether a job is over; true for null.
+/// Whether a job is over; true for null, and in a forked process.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_pending_is_over(pending: *const Pending) -> bool {
     value(true, || {
         // SAFETY: the contract of this module.
-        Ok(unsafe { pointers::borrow(pending, "pending") }?.wait(Some(Duration::ZERO)))
+        Ok(unsafe { self::pending(pending) }?.wait(Some(Duration::ZERO)))
     })
 }
 
@@ -100,7 +112,7 @@ pub unsafe extern "C" fn pp_pending_progress(
 ) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let progress = unsafe { pointers::borrow(pending, "pending") }?.progress();
+        let progress = unsafe { self::pending(pending) }?.progress();
         for (to, value) in [(done, progress.done), (chunks, progress.chunks)] {
             if !to.is_null() {
                 // SAFETY: not null, and the contract of this module.
@@ -117,7 +129,7 @@ pub unsafe extern "C" fn pp_pending_progress(
 pub unsafe extern "C" fn pp_pending_cancel(pending: *const Pending) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let pending = unsafe { pointers::borrow(pending, "pending") }?;
+        let pending = unsafe { self::pending(pending) }?;
         if let Some(running) = &pending.running {
             running.cancel(&pending.pool);
         }
@@ -137,12 +149,12 @@ pub unsafe extern "C" fn pp_pending_result(
             None
         } else {
             // SAFETY: the contract of this module.
-            Some(unsafe { pointers::place(results, std::ptr::null_mut(), "results") }?)
+            Some(unsafe { pointers::Place::new(results, std::ptr::null_mut(), "results") }?)
         };
         // SAFETY: as above.
         let slots = unsafe { pointers::borrow_mut(pending, "pending") }?.take()?;
         if let (Some(place), Some(slots)) = (place, slots) {
-            *place = array::give(slots);
+            place.put(array::give(slots));
         }
         Ok(())
     })

@@ -11,6 +11,7 @@ use super::pointers;
 use super::status::Failure;
 use crate::args::Description;
 use crate::array::AnyArray;
+use crate::config::MAX_ARGS;
 use crate::layout::ArgKind;
 use crate::{OnDeath, pool as pools};
 
@@ -107,6 +108,18 @@ impl<'a> Plan<'a> {
 
     /// The description of a job of a C function, which goes first.
     pub(super) fn foreign(&self, kernel: &Foreign) -> Result<Description, Failure> {
+        // The function's record is an argument of the job, and so are its parameters.
+        let most = MAX_ARGS - 1 - usize::from(!self.params.is_empty());
+        let has = self.arrays.len();
+        if has > most {
+            let with = if self.params.is_empty() { "" } else { " and has parameters" };
+            return Err(Failure::invalid(format!(
+                "the job has {has} arrays{with}; a kernel of one's own takes {} at most, and {} \
+                 beside parameters: make one array of several that have rows alike",
+                MAX_ARGS - 1,
+                MAX_ARGS - 2
+            )));
+        }
         let mut description = Description::empty();
         let record = &kernel.record;
         description.array(record, ArgKind::Whole, 0)?;

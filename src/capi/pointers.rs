@@ -1,6 +1,6 @@
 //! What C passes, as what Rust can use: each pointer is looked at once, here.
 
-use std::ffi::{CStr, OsStr, c_char};
+use std::ffi::{CStr, OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -94,16 +94,56 @@ pub(super) unsafe fn path<'a>(at: *const c_char, what: &str) -> Result<&'a Path,
     Ok(Path::new(OsStr::from_bytes(text.to_bytes())))
 }
 
-/// A place for a result, which is there also where the call fails: then null or zero.
-///
-/// # Safety
-/// Null, or room for a `T` that nobody else uses meanwhile.
-pub(super) unsafe fn place<'a, T>(at: *mut T, none: T, what: &str) -> Result<&'a mut T, Failure> {
-    if at.is_null() {
-        return Err(missing(what));
+/// Where C wants a result. An address and no reference: C may look there while the call goes on, from
+/// another thread or a progress function, and may have it overlap with what the call reads.
+#[derive(Debug)]
+pub(super) struct Place<T>(*mut T);
+
+impl<T> Place<T> {
+    /// It holds `none` from now on, also where the call fails.
+    ///
+    /// # Safety
+    /// `at` is null, or room for a `T` for as long as the place is used.
+    pub(super) unsafe fn new(at: *mut T, none: T, what: &str) -> Result<Place<T>, Failure> {
+        check(at, 1, what)?;
+        // SAFETY: not null and aligned; the rest of the contract is the caller's.
+        unsafe { at.write(none) };
+        Ok(Place(at))
     }
-    // SAFETY: not null, and room for a `T`, which may hold anything so far.
-    unsafe { at.write(none) };
-    // SAFETY: it holds a `T` now.
-    Ok(unsafe { &mut *at })
+
+    pub(super) fn put(self, value: T) {
+        // SAFETY: room for a `T`, as `new` was promised.
+        unsafe { self.0.write(value) };
+    }
+}
+
+/// Where C wants the bytes of a result; an address, as a [`Place`] is one.
+#[derive(Debug)]
+pub(super) struct Room {
+    at: *mut u8,
+    bytes: usize,
+}
+
+impl Room {
+    /// # Safety
+    /// `at` is null, or room for so many bytes for as long as this is used.
+    pub(super) unsafe fn new(at: *mut c_void, bytes: usize, what: &str) -> Result<Room, Failure> {
+        let at = at.cast::<u8>();
+        if bytes > 0 {
+            check(at, bytes, what)?;
+        }
+        Ok(Room { at, bytes })
+    }
+
+    /// Fills it from the bytes at `from`.
+    ///
+    /// # Safety
+    /// There are as many, which nobody writes meanwhile.
+    pub(super) unsafe fn fill(self, from: *const u8) {
+        if self.bytes > 0 {
+            // SAFETY: the contract is the caller's; room for so many, as `new` was promised. They
+            // may overlap for all that is known.
+            unsafe { self.at.copy_from(from, self.bytes) };
+        }
+    }
 }

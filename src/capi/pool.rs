@@ -21,11 +21,11 @@ pub struct Pool {
 pub unsafe extern "C" fn pp_pool_new(options: *const Options, out: *mut *mut Pool) -> Status {
     guarded(|| {
         // SAFETY: the contract of this module.
-        let out = unsafe { pointers::place(out, std::ptr::null_mut(), "out") }?;
+        let out = unsafe { pointers::Place::new(out, std::ptr::null_mut(), "out") }?;
         // SAFETY: as above.
         let options = unsafe { options.as_ref() }.cloned().unwrap_or_default();
         let pool = Arc::new(options.builder().build()?);
-        *out = Box::into_raw(Box::new(Pool { pool }));
+        out.put(Box::into_raw(Box::new(Pool { pool })));
         Ok(())
     })
 }
@@ -43,14 +43,18 @@ pub unsafe extern "C" fn pp_pool_free(pool: *mut Pool) {
     });
 }
 
+/// The pool behind a handle, which a fork of the process that built it has not.
+///
 /// # Safety
 /// The contract of this module.
 pub(super) unsafe fn pool<'a>(pool: *const Pool) -> Result<&'a Arc<crate::Pool>, Failure> {
     // SAFETY: the contract is the caller's.
-    Ok(&unsafe { pointers::borrow(pool, "pool") }?.pool)
+    let pool = &unsafe { pointers::borrow(pool, "pool") }?.pool;
+    pool.check_alive()?;
+    Ok(pool)
 }
 
-/// How many workers it has; 0 for null.
+/// How many workers it has; 0 for null, and in a forked process.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_pool_workers(pool: *const Pool) -> usize {
     value(0, || {
@@ -59,7 +63,7 @@ pub unsafe extern "C" fn pp_pool_workers(pool: *const Pool) -> usize {
     })
 }
 
-/// Deaths of workers that the pool has recovered from; 0 for null.
+/// Deaths of workers that the pool has recovered from; 0 for null, and in a forked process.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_pool_deaths(pool: *const Pool) -> u64 {
     value(0, || {
@@ -68,7 +72,7 @@ pub unsafe extern "C" fn pp_pool_deaths(pool: *const Pool) -> u64 {
     })
 }
 
-/// The seed of its random streams; 0 for null.
+/// The seed of its random streams; 0 for null, and in a forked process.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_pool_seed(pool: *const Pool) -> u64 {
     value(0, || {
@@ -77,7 +81,8 @@ pub unsafe extern "C" fn pp_pool_seed(pool: *const Pool) -> u64 {
     })
 }
 
-/// What runs its chunks: "processes", "threads" or "serial"; null for null.
+/// What runs its chunks: "processes", "threads" or "serial"; null for null, and in a forked
+/// process.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_pool_backend(pool: *const Pool) -> *const c_char {
     value(std::ptr::null(), || {

@@ -217,6 +217,13 @@ fn what_does_not_fit_is_refused_in_a_sentence() {
         failed(pp_for_each(pool, function, &job(&[])), PP_INVALID, "no argument has chunks");
         let params = Job { params: long.as_ptr().cast(), params_bytes: 1025, ..job(&[]) };
         failed(pp_for_each(pool, function, &params), PP_INVALID, "1025 bytes");
+        let many = [arg(x, PP_READ); 8];
+        failed(pp_for_each(pool, function, &job(&many)), PP_INVALID, "8 arrays; a kernel");
+        let params = Job { params: long.as_ptr().cast(), params_bytes: 8, ..job(&many[..7]) };
+        failed(pp_for_each(pool, function, &params), PP_INVALID, "6 beside parameters");
+        let params = Job { nargs: 6, ..params };
+        failed(pp_for_each(pool, function, &params), PP_KERNEL, "three");
+        failed(pp_for_each(pool, function, &job(&many[..7])), PP_KERNEL, "three");
         let short = Job { size: 8, ..job(&[]) };
         failed(pp_for_each(pool, function, &short), PP_INVALID, "PP_JOB_INIT");
         let never = Job { time_limit: f64::NAN, chunks: 1, ..job(&[]) };
@@ -263,16 +270,12 @@ fn options_are_refused_with_what_there_is() {
 
 #[test]
 fn a_job_is_started_followed_and_cancelled() {
-    unsafe extern "C" fn sleep(_: *const Chunk, _: *mut c_void) -> i32 {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        0
-    }
     let pool = pool(c"threads");
     let numbers = Job { chunks: 1000, ..job(&[]) };
     let (mut pending, mut results) = (null_mut(), null_mut());
     // SAFETY: live handles; each is freed once.
     unsafe {
-        assert_eq!(pp_start(pool, Some(sleep), &numbers, PP_NONE, &mut pending), PP_OK);
+        assert_eq!(pp_start(pool, Some(sleeps), &numbers, PP_NONE, &mut pending), PP_OK);
         failed(pp_pending_wait(pending, 0.01), PP_TIMED_OUT, "goes on");
         failed(pp_pending_wait(pending, f64::NAN), PP_INVALID, "seconds");
         let (mut done, mut chunks) = (0, 0);
@@ -284,8 +287,38 @@ fn a_job_is_started_followed_and_cancelled() {
         assert!(pp_pending_is_over(pending) && results.is_null());
         pp_pending_free(pending);
         // Freed while it runs: it is cancelled first.
-        assert_eq!(pp_start(pool, Some(sleep), &numbers, PP_NONE, &mut pending), PP_OK);
+        assert_eq!(pp_start(pool, Some(sleeps), &numbers, PP_NONE, &mut pending), PP_OK);
         pp_pending_free(pending);
+    }
+    free(&[], pool);
+}
+
+unsafe extern "C" fn sleeps(_: *const Chunk, _: *mut c_void) -> i32 {
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    0
+}
+
+#[test]
+fn a_name_is_free_when_its_array_is_although_a_job_has_the_memory() {
+    let pool = pool(c"threads");
+    let name = std::ffi::CString::new(format!("capi-name-{}", std::process::id())).unwrap();
+    let make = || {
+        let (mut array, len) = (null_mut(), 1000);
+        // SAFETY: a terminated string, a shape of one number, a place for the array.
+        let status = unsafe { pp_array_create_named(name.as_ptr(), PP_F64, 1, &len, &mut array) };
+        assert_eq!(status, PP_OK, "{}", text());
+        array
+    };
+    let (array, mut pending) = (make(), null_mut());
+    let args = [Arg { array, access: PP_READ, chunk_rows: 10 }];
+    // SAFETY: live handles; each is freed once.
+    unsafe {
+        assert_eq!(pp_start(pool, Some(sleeps), &job(&args), PP_NONE, &mut pending), PP_OK);
+        pp_array_free(array);
+        let next = make();
+        assert!(!pp_pending_is_over(pending));
+        pp_pending_free(pending);
+        pp_array_free(next);
     }
     free(&[], pool);
 }
@@ -312,6 +345,17 @@ fn a_call_copies_its_result_whatever_its_size() {
         // SAFETY: as above.
         let status = unsafe { pp_call(pool, Some(bytes), &many, at, result.len()) };
         failed(status, PP_INVALID, "2 chunks");
+    }
+    // In the place of its parameters, as C may have it.
+    for n in [8u64, 400] {
+        let mut both = vec![0u8; n as usize];
+        both[..8].copy_from_slice(&n.to_ne_bytes());
+        let at: *mut c_void = both.as_mut_ptr().cast();
+        let params = Job { params: at, params_bytes: 8, ..job(&[]) };
+        // SAFETY: live handles; the vector is used through its address alone meanwhile.
+        let status = unsafe { pp_call(pool, Some(bytes), &params, at, n as usize) };
+        assert_eq!(status, PP_OK, "{}", text());
+        assert!(both.iter().all(|&byte| byte == 7), "{n}");
     }
     free(&[], pool);
 }

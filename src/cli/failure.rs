@@ -28,6 +28,12 @@ pub(super) enum Failure {
     Save(#[from] SaveError),
     #[error("'{path}' holds no elements; give a file with at least one")]
     EmptyInput { path: String },
+    #[cfg(feature = "mpi")]
+    #[error(
+        "the ranks do not have the same {what}: rank 0 has {first}, rank {rank} has {other}; start \
+         all with the same options, and where each node has a file of its own, with copies of one"
+    )]
+    RanksDiffer { what: &'static str, first: u64, rank: usize, other: u64 },
     #[error("'{path}' has changed since it was opened; let nobody write into it while a job runs")]
     InputChanged { path: String },
     #[error(transparent)]
@@ -59,6 +65,25 @@ impl Failure {
             say!("pinpool: {self}");
         }
         exit
+    }
+
+    /// As [`report`](Self::report), of a rank of an MPI job: what all ranks have is told by the
+    /// first of them, and what one has by itself.
+    #[cfg(feature = "mpi")]
+    pub(super) fn report_of_rank(&self, rank: usize) -> Exit {
+        let all_have_it =
+            matches!(self, Failure::Pool(pinpool::Error::Cluster(_)) | Failure::RanksDiffer { .. });
+        if rank == 0 {
+            return self.report();
+        }
+        if !all_have_it {
+            let uname = rustix::system::uname();
+            let node = uname.nodename().to_string_lossy();
+            // In one piece: launchers mix what ranks write.
+            let text = format!("pinpool: rank {rank} on {node}: {self}\n");
+            let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
+        }
+        self.exit()
     }
 
     /// The exit status alone.

@@ -29,8 +29,7 @@ pub(super) fn run<J: Job>(job: J, plan: &Plan, args: &RunArgs) -> Result<Exit, F
     // Told while the cluster stands: MPI ends a program whose ranks do.
     let exit = match work(job, plan, args, &cluster, start) {
         Ok(()) => Exit::Done,
-        Err(failure) if cluster.is_root() => failure.report(),
-        Err(failure) => failure.exit(),
+        Err(failure) => failure.report_of_rank(cluster.rank()),
     };
     Ok(exit)
 }
@@ -122,14 +121,17 @@ impl<T: Pod> Rows<T> {
             // The command line refuses `--array` here.
             Source::File(path) | Source::Array(path) => {
                 let file = cluster.agree("open the input", data::map::<T>(path))?;
+                let elements = file.len();
+                alike(cluster, "number of elements in the input", elements)?;
                 if file.is_empty() {
                     return Err(Failure::EmptyInput { path: path.display().to_string() });
                 }
-                let elements = file.len();
                 (Some(file), elements)
             }
         };
         let chunk = plan.chunk(elements)?;
+        alike(cluster, "number of elements", elements)?;
+        alike(cluster, "chunk length", chunk)?;
         let total = elements.div_ceil(chunk) as u64;
         let mine = cluster.share(total);
         let form = Form::Part { first: mine.start, total };
@@ -142,6 +144,16 @@ impl<T: Pod> Rows<T> {
             None => cluster.agree("fill", job.fill(cluster.pool(), &mut array, chunk, form))?,
         }
         Ok(Rows { array, elements, chunk, form })
+    }
+}
+
+/// An error on all ranks where they do not have the same number.
+fn alike(cluster: &Cluster, what: &'static str, number: usize) -> Result<(), Failure> {
+    let all = cluster.numbers(what, number as u64)?;
+    let first = all[0];
+    match all.iter().enumerate().find(|(_, other)| **other != first) {
+        Some((rank, &other)) => Err(Failure::RanksDiffer { what, first, rank, other }),
+        None => Ok(()),
     }
 }
 

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Every collective call of a cluster begins here after its own local work, and so does its end
-//! (`Drop`): whatever ranks do apart from each other meets here, and never hangs in MPI.
+//! (`Drop`): whatever ranks do apart from each other on one cluster meets here, and does not hang in
+//! MPI. Ranks that are at different clusters, or in a call of MPI of their own, do not meet.
 
 #![forbid(unsafe_code)]
 

@@ -10,8 +10,8 @@
 //! A rank is only a bigger worker: it runs a contiguous range of the job's chunks as a
 //! [part](crate::Job::part_of) on its own pool. Kernels, streams, slots and the tree over slots go
 //! by the chunk's number in the whole job, so that the bits are those of one pool. Network code is
-//! MPI's (`comm.rs`); workers never call it, and their environment has none of the launcher's
-//! variables.
+//! MPI's (`comm.rs`); workers never call it, and their environment has none of the variables by which
+//! MPI finds its ranks.
 
 #![deny(unsafe_code)]
 
@@ -25,6 +25,7 @@ mod job;
 mod place;
 mod runs;
 
+use std::any::type_name;
 use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
@@ -49,7 +50,9 @@ pub use job::ClusterJob;
 
 /// All ranks of an MPI job, each with a pool of its own; rank 0 works too.
 ///
-/// Every rank runs the same program and makes the same calls. Where one fails, all get the same
+/// Every rank runs the same program and makes the same calls. Of two clusters all ranks make the same
+/// one first, and drop the same one first: what is between clusters, or between one and the program's
+/// own calls of MPI, no cluster sees. Where one fails, all get the same
 /// error; where one panics, or returns while others go on, the program ends on all. Dropping the
 /// cluster ends this rank's pool, and MPI where the cluster has started it.
 ///
@@ -238,18 +241,35 @@ impl Cluster {
         self.agree_on(call, &[], outcome)
     }
 
-    /// Each rank's rows one after the other, by rank, on rank 0; `None` on the others. For
-    /// [`ClusterArray::local`] it is the whole array. Every rank calls it.
+    /// One number of each rank, by rank; every rank gets all of them. Every rank calls it, with the
+    /// same `call`.
+    ///
+    /// # Errors
+    /// [`ClusterError::Left`], [`ClusterError::Apart`] where some rank does not come to this call.
+    pub fn numbers(&self, call: &'static str, number: u64) -> Result<Vec<u64>> {
+        self.agree_on(call, &[], Ok(()))?;
+        Ok(self.comm.words_of_all(number))
+    }
+
+    /// Each rank's rows one after the other, by rank, in a new array on rank 0; `None` on the others.
+    /// Every rank calls it, with as many rows as it has, or none. For [`ClusterArray::local`] it is
+    /// the whole array. Rank 0 has its own rows twice then.
     ///
     /// # Errors
     /// [`ClusterError::Rank`] on all ranks where rank 0 has no room for it;
-    /// [`ClusterError::Apart`] where rows are not of one shape.
+    /// [`ClusterError::Apart`] on all where elements or rows are not of one type and shape, after
+    /// which the cluster takes no more calls; [`ClusterError::Left`] where a rank does not come.
+    ///
+    /// # Panics
+    /// Where the array has no axis, and so no rows.
     pub fn gather<T: Pod, D: Dimension>(
         &self,
         rows: &SharedArray<T, D>,
     ) -> Result<Option<SharedArray<T, D>>> {
+        let [_, row @ ..] = rows.shape() else { panic!("an array without axes has no rows") };
+        let row: Vec<u64> = row.iter().map(|&len| len as u64).collect();
+        self.agree_as("gather", type_name::<T>(), &row, Ok(()))?;
         let row_bytes = rows.row_len() * size_of::<T>();
-        self.agree_on("gather", &[row_bytes as u64], Ok(()))?;
         let counts = self.comm.words_of_all(rows.rows() as u64);
         let mut dim = rows.raw_dim();
         if let Some(axis_0) = dim.slice_mut().first_mut() {

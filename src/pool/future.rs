@@ -167,7 +167,9 @@ impl<T> Unpin for PendingFuture<'_, T> {}
 
 impl<T> PendingFuture<'_, T> {
     fn leave(&mut self) {
-        if let Some((tasks, id)) = self.entered.take() {
+        let entered = self.entered.take();
+        // In a fork the tasks' thread is not there, and their lock may be held for ever.
+        if let Some((tasks, id)) = entered.filter(|_| !self.pool.is_fork()) {
             tasks.forget(id);
         }
     }
@@ -175,9 +177,7 @@ impl<T> PendingFuture<'_, T> {
 
 impl<T> Drop for PendingFuture<'_, T> {
     fn drop(&mut self) {
-        if !self.pool.is_fork() {
-            self.leave();
-        }
+        self.leave();
     }
 }
 

@@ -446,6 +446,9 @@ struct Over<'a> {
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
+        if self.pool.is_fork() {
+            return;
+        }
         if !self.pool.jobs.is_over(self.ticket) {
             self.pool.cancel(self.ticket.slot(), self.ticket.epoch());
             self.pool.drive(self.ticket);

@@ -206,10 +206,10 @@ impl Pool {
     }
 
     /// What the workers did when, as far as it is kept; `None` where the pool was built without
-    /// [`trace`](PoolBuilder::trace).
+    /// [`trace`](PoolBuilder::trace), and in a fork of the process that built it.
     #[must_use]
     pub fn timeline(&self) -> Option<Timeline> {
-        self.trace.as_ref().map(Rings::timeline)
+        self.trace.as_ref().filter(|_| !self.is_fork()).map(Rings::timeline)
     }
 
     /// Deaths of workers that the pool has recovered from.
@@ -219,10 +219,12 @@ impl Pool {
     }
 
     /// Each worker's process and the PU on which the kernel ran it when it was ready; for the
-    /// backends without processes the process is this one.
+    /// backends without processes the process is this one. Nobody, in a fork of the process that
+    /// built the pool.
     #[must_use]
     pub fn whereabouts(&self) -> Vec<Whereabouts> {
-        (0..self.workers())
+        let workers = if self.is_fork() { 0 } else { self.workers() };
+        (0..workers)
             .map(|worker| {
                 let standing = &self.control.worker(worker).standing;
                 Whereabouts {
@@ -318,6 +320,9 @@ impl Pool {
     /// How far the jobs in flight are: for a progress bar, from another thread.
     #[must_use]
     pub fn progress(&self) -> Progress {
+        if self.is_fork() {
+            return Progress::default();
+        }
         let (done, chunks) = self.jobs.progress();
         Progress { done, chunks }
     }
@@ -330,7 +335,8 @@ impl Pool {
         }
     }
 
-    /// This process was forked from the one that built the pool.
+    /// This process was forked from the one that built the pool. The control block is not mapped
+    /// here, nor is any array: whatever would look at them asks this first.
     fn is_fork(&self) -> bool {
         forks::generation() != self.forks
     }
@@ -356,12 +362,6 @@ impl Pool {
         if self.is_serial() {
             running.wait(self);
         }
-    }
-
-    /// This process was forked from the one that built the pool.
-    #[cfg(feature = "capi")]
-    pub(crate) fn is_forked(&self) -> bool {
-        self.is_fork()
     }
 
     /// The workers are another program, which has not the code of the host's own.
@@ -393,7 +393,8 @@ impl Pool {
         matches!(self.crew, Crew::Serial(_))
     }
 
-    fn check_alive(&self) -> std::result::Result<(), JobError> {
+    /// Whether there is a pool in this process.
+    pub(crate) fn check_alive(&self) -> std::result::Result<(), JobError> {
         if self.is_fork() { Err(JobError::Forked) } else { Ok(()) }
     }
 }

@@ -66,7 +66,7 @@ impl<'scope, T> Pending<'scope, T> {
     /// chunks are put back as they were, and new workers started. A thread cannot be killed: the
     /// backends `threads` and `serial` wait for the chunks in progress however long they take.
     pub fn cancel(&self) {
-        self.pool.cancel(self.running.ticket.slot(), self.running.ticket.epoch());
+        self.running.cancel(self.pool);
     }
 
     /// Waits for the job and gives its result.

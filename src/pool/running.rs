@@ -3,6 +3,9 @@
 //!
 //! It holds the result slots of the job, and knows how to make the value out of them. Who holds
 //! one sees to it that what the job's arguments borrow outlives the job; nothing here does.
+//!
+//! In a fork of the process that built the pool there is no job: it is over, and its value is
+//! [`JobError::Forked`].
 
 #![forbid(unsafe_code)]
 
@@ -56,20 +59,24 @@ impl<T> fmt::Debug for Running<T> {
 
 impl<T> Running<T> {
     pub(crate) fn is_over(&self, pool: &Pool) -> bool {
-        pool.jobs.is_over(&self.ticket)
+        pool.is_fork() || pool.jobs.is_over(&self.ticket)
     }
 
     /// Waits for the end, the job's work done here if the pool has nobody else.
     pub(crate) fn wait(&self, pool: &Pool) {
-        pool.drive(&self.ticket);
+        if !pool.is_fork() {
+            pool.drive(&self.ticket);
+        }
     }
 
-    #[cfg(feature = "capi")]
     pub(crate) fn cancel(&self, pool: &Pool) {
-        pool.cancel(self.ticket.slot(), self.ticket.epoch());
+        if !pool.is_fork() {
+            pool.cancel(self.ticket.slot(), self.ticket.epoch());
+        }
     }
 
     pub(crate) fn wait_timeout(&self, pool: &Pool, limit: Duration) -> Result<(), JobError> {
+        pool.check_alive()?;
         let start = Instant::now();
         if pool.jobs.wait(&self.ticket, Some(limit)) {
             return Ok(());
@@ -79,6 +86,9 @@ impl<T> Running<T> {
 
     pub(crate) fn progress(&self, pool: &Pool) -> Progress {
         let chunks = self.chunks;
+        if pool.is_fork() {
+            return Progress { done: 0, chunks };
+        }
         let done =
             if self.ticket.went_well() { chunks } else { pool.jobs.progress_of(&self.ticket) };
         Progress { done: done.min(chunks), chunks }
@@ -86,6 +96,7 @@ impl<T> Running<T> {
 
     /// The value of a job that is over.
     pub(crate) fn take(self, pool: &Pool) -> Result<T, JobError> {
+        pool.check_alive()?;
         let bits = pool.jobs.finish(&self.ticket)?;
         Ok(match self.value {
             Value::Made(value) => value,

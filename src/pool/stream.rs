@@ -31,7 +31,7 @@ struct Follower<'scope, R: Pod> {
 
 impl<'scope, R: Pod> Follower<'scope, R> {
     fn new(pool: &'scope Pool, running: Running<SharedArray<R, Ix1>>) -> Self {
-        let words = pool.jobs.watch(&running.ticket);
+        let words = if pool.is_fork() { None } else { pool.jobs.watch(&running.ticket) };
         Follower { pool, running, words, all_done: false, ended: false }
     }
 
@@ -59,6 +59,10 @@ impl<'scope, R: Pod> Follower<'scope, R> {
 
     /// Sleeps until `ready` may have changed its mind. `Err`: the job ended badly.
     fn wait(&mut self, mut ready: impl FnMut(&Self) -> bool) -> Result<()> {
+        if let Err(error) = self.pool.check_alive() {
+            self.ended = true;
+            return Err(error.into());
+        }
         loop {
             let seen = self.words.as_ref().map(Watched::seen);
             let over = self.running.is_over(self.pool);
@@ -77,6 +81,15 @@ impl<'scope, R: Pod> Follower<'scope, R> {
                     self.all_done = true;
                 }
             }
+        }
+    }
+}
+
+impl<R: Pod> Drop for Follower<'_, R> {
+    fn drop(&mut self) {
+        if self.pool.is_fork() {
+            // The words are not mapped here, and nobody follows them.
+            std::mem::forget(self.words.take());
         }
     }
 }
@@ -103,7 +116,7 @@ impl<R: Pod> Iterator for Completed<'_, R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let Completed { follower, rest, ready } = self;
-        if ready.is_empty() {
+        if ready.is_empty() || follower.pool.is_fork() {
             if follower.ended || rest.is_empty() {
                 return None;
             }

@@ -2,6 +2,7 @@
 
 LIBDIR holds libpinpool.so.1 and pinpool-worker; it is copied before anything in it is harmed.
 """
+import _ctypes
 import ctypes as c
 import os
 import shutil
@@ -9,8 +10,9 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 
-OK, START, FOREIGN, CRASH = 0, 5, 6, 8
+OK, ARRAY, START, FOREIGN, CRASH, POOL = 0, 3, 5, 6, 8, 12
 U64, F64, READ, UPDATE, OUT = 9, 11, 0, 1, 2
 
 
@@ -112,6 +114,8 @@ def run(own, kernels, other):
     x, data = host.zeros(1000)
     assert lib.pp_builtin(pool, b"fill_uniform", c.byref(host.job(x, OUT, 100)), None) == OK
     assert 450 < sum(data) < 550 and data[0] != data[100]
+    a_fork_has_no_pool(host, pool, x, kernels)
+    kernels_that_are_unloaded_leave_nothing(host, pool, x, other)
     before = list(data)
     sums = c.c_void_p()
     scale = host.load(kernels, "scale")
@@ -164,6 +168,60 @@ def run(own, kernels, other):
     lib.pp_pool_free(pool)
     lib.pp_array_free(x)
     print("python host: ok")
+
+
+def a_fork_has_no_pool(host, pool, x, kernels):
+    """Neither it, nor its jobs, nor arrays: each call says so."""
+    lib, pending, results = host.lib, c.c_void_p(), c.c_void_p()
+    job = host.job(x, READ, 10)
+    assert lib.pp_start(pool, host.load(kernels, "sleeps"), c.byref(job), U64, c.byref(pending)) == OK
+    child = os.fork()
+    if child == 0:
+        try:
+            number, total = c.c_uint64(), c.c_double()
+            for call in (
+                lambda: lib.pp_pending_wait(pending, c.c_double(-1)),
+                lambda: lib.pp_pending_wait(pending, c.c_double(0)),
+                lambda: lib.pp_pending_progress(pending, c.byref(number), None),
+                lambda: lib.pp_pending_cancel(pending),
+                lambda: lib.pp_pending_result(pending, c.byref(results)),
+                lambda: lib.pp_pool_worker(pool, c.c_size_t(0), c.byref(number), None),
+                lambda: lib.pp_pool_cancel_all(pool),
+                lambda: lib.pp_builtin(pool, b"sum", c.byref(job), c.byref(results)),
+            ):
+                assert call() == POOL and "is a fork" in host.error(), host.error()
+            lib.pp_pending_is_over.restype = c.c_bool
+            assert lib.pp_pending_is_over(pending) and lib.pp_pool_workers(pool) == 0
+            assert lib.pp_array_data(x) is None and "is a fork" in host.error()
+            assert lib.pp_array_total_f64(x, c.byref(total)) == ARRAY
+            assert lib.pp_array_save(x, b"/nowhere/x.npy") == ARRAY and "is a fork" in host.error()
+            lib.pp_pending_free(pending)
+            lib.pp_pool_free(pool)
+            lib.pp_array_free(x)
+            os._exit(0)
+        finally:
+            traceback.print_exc()
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert lib.pp_pending_result(pending, c.byref(results)) == OK, host.error()
+    lib.pp_pending_free(pending)
+    lib.pp_array_free(results)
+
+
+def kernels_that_are_unloaded_leave_nothing(host, pool, x, built):
+    """Each time that an object was unloaded the places of kernels are found anew."""
+    def memory():
+        links = [os.path.join("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]
+        return sum(os.path.lexists(link) and "memfd:" in os.readlink(link) for link in links)
+
+    before = memory()
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(12):
+            kernels = c.CDLL(shutil.copy(built, os.path.join(folder, f"{i}.so")))
+            sleeps = c.cast(kernels.sleeps, c.c_void_p)
+            assert host.lib.pp_for_each(pool, sleeps, c.byref(host.job(x, READ, 1000))) == OK, host.error()
+            _ctypes.dlclose(kernels._handle)
+    assert memory() - before < 4, (before, memory())
 
 
 def doctor(library):

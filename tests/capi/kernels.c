@@ -1,5 +1,6 @@
 /* Kernels in a shared object of their own, for hosts that load it. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "pinpool.h"
 
@@ -13,6 +14,12 @@ int32_t scale(const pp_chunk *chunk, void *result) {
 int32_t crash_in_7(const pp_chunk *chunk, void *result) {
   (void)result;
   if (chunk->index == 7) *(volatile int *)NULL = 1;
+  return 0;
+}
+
+int32_t sleeps(const pp_chunk *chunk, void *result) {
+  (void)chunk, (void)result;
+  usleep(20000);
   return 0;
 }
 

@@ -51,13 +51,51 @@ cmp "$scratch/a.npy" "$scratch/b.npy"
 ranks 3 "$bin" run trig-power --elements 100k --in-place --quiet --mpi --save-array "$scratch/b.npy" >/dev/null
 cmp "$scratch/a.npy" "$scratch/b.npy"
 
+fails() { # fails WHAT N COMMAND...: an error, in time; what it says is in $scratch/err
+    local what=$1 status=0
+    shift
+    timeout 60 mpirun --allow-run-as-root --oversubscribe -n "$@" >"$scratch/out" 2>"$scratch/err" || status=$?
+    if [ $status = 0 ] || [ $status = 124 ]; then
+        echo "$what: status $status" >&2
+        cat "$scratch/err" >&2
+        exit 1
+    fi
+}
+once() { # once WORDS: a line begins so, and one alone
+    [ "$(grep -c "^pinpool: .*$1" "$scratch/err")" = 1 ] || {
+        echo "not once '$1' in:" >&2
+        cat "$scratch/err" >&2
+        exit 1
+    }
+}
+
 # An error is told once, by rank 0, and is the exit status.
-if timeout 60 mpirun --allow-run-as-root --oversubscribe -n 3 "$bin" run factor --mpi --input /nonexistent.npy \
-    >"$scratch/out" 2>"$scratch/err"; then
-    echo "a missing input is no error" >&2
-    exit 1
-fi
-[ "$(grep -c '^pinpool: .*nonexistent.npy' "$scratch/err")" = 1 ] || { cat "$scratch/err" >&2; exit 1; }
+fails "a missing input" 3 "$bin" run factor --mpi --input /nonexistent.npy
+once 'nonexistent.npy'
+
+# Each rank reads its own copy of the input: a shorter one, and an empty one, are seen by all.
+"$bin" run factor --elements 1500 --quiet --save-input "$scratch/in-1.npy" >/dev/null
+cp "$scratch/in.npy" "$scratch/in-0.npy"
+cp "$scratch/in.npy" "$scratch/in-2.npy"
+printf '#!/bin/sh\nexec "%s" run factor --quiet --mpi --input "%s/in-$OMPI_COMM_WORLD_RANK.npy" "$@"\n' \
+    "$bin" "$scratch" >"$scratch/own-input"
+chmod +x "$scratch/own-input"
+fails "inputs of different lengths" 3 "$scratch/own-input"
+once 'number of elements in the input: rank 0 has 2000, rank 1 has 1500'
+header="{'descr': '<u8', 'fortran_order': False, 'shape': (0,), }"
+printf '\223NUMPY\001\000\166\000%-117s\n' "$header" >"$scratch/in-2.npy"
+cp "$scratch/in.npy" "$scratch/in-1.npy"
+fails "an empty input on one rank" 3 "$scratch/own-input"
+once 'rank 0 has 2000, rank 2 has 0'
+fails "chunks of different lengths" 1 "$bin" run factor --elements 2000 --quiet --mpi : \
+    -n 1 "$bin" run factor --elements 2000 --chunk 100 --quiet --mpi
+once 'chunk length: rank 0 has 64, rank 1 has 100'
+
+# What one rank alone cannot do it says itself, and the others say who left.
+fails "a failure of one rank" 1 "$bin" run factor --input "$scratch/in.npy" --quiet --mpi : \
+    -n 1 "$bin" run factor --input "$scratch/in.npy" --chunk 5000 --quiet --mpi
+once 'rank 1 on .*: a chunk of 5000 is longer than the array of 2000'
+once 'rank 1 has left the cluster'
 
 # mpirun binds one or two ranks to a core each: the program says so.
 if [ "$(nproc)" -gt 1 ]; then

@@ -191,6 +191,13 @@ fn refused() -> Result<()> {
     says(cluster.for_each((x.chunks(10), y.chunks(20)), |_, _| ()), "dealt to the ranks otherwise");
     cluster.for_each((x.chunks(10), own.whole(), cluster.indices(10)), |_, _| ())?;
     assert!(cluster.zeros::<f64, _>(1, 0).is_err());
+    let mine = cluster.numbers("who", 10 + cluster.rank() as u64)?;
+    assert_eq!(mine, [10, 11]);
+    // As many bytes a row, and no rows of one shape: the ranks are apart from then on.
+    let shape = if cluster.is_root() { (2, 2, 3) } else { (2, 3, 2) };
+    let rows = SharedArray::<f64, _>::zeros(shape)?;
+    says(cluster.gather(&rows).map(drop), "not at the same call");
+    says(cluster.numbers("who", 0).map(drop), "end the program");
     Ok(())
 }
 

@@ -11,12 +11,14 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import traceback
 
 import numpy as np
 import pinpool
@@ -56,6 +58,10 @@ int32_t crashes(const pp_chunk *chunk, void *result) {
     if (chunk->index == 2) *(volatile int *)8 = 1;
     return 0;
 }
+int32_t bytes(const pp_chunk *chunk, void *result) {
+    *(uint64_t *)result = chunk->params_bytes;
+    return 0;
+}
 int32_t sleeps(const pp_chunk *chunk, void *result) {
     usleep(20000);
     return 0;
@@ -72,13 +78,16 @@ def raises(kind, text, call, *args, **options):
     raise AssertionError(f"no {kind.__name__} from {call}")
 
 
-def library(folder):
-    with open(f"{folder}/mine.c", "w") as file:
-        file.write(SOURCE)
-    built = f"{folder}/libmine.so"
+def compile_kernels(path, source, built):
+    with open(path, "w") as file:
+        file.write(source)
     flags = ["-O2", "-shared", "-fPIC", f"-I{pinpool.get_include()}"]
-    subprocess.run([CC, *flags, "-o", built, file.name, pinpool.get_library()], check=True)
-    return built
+    subprocess.run([CC, *flags, "-o", built, path, pinpool.get_library()], check=True)
+
+
+def library(folder):
+    compile_kernels(f"{folder}/mine.c", SOURCE, f"{folder}/libmine.so")
+    return f"{folder}/libmine.so"
 
 
 def arrays_are_numpy_arrays_in_place():
@@ -89,6 +98,15 @@ def arrays_are_numpy_arrays_in_place():
     assert view.shape == (3, 4) and view.format == "i" and view[1, 2] == 7
     assert a.flags.c_contiguous and a.flags.writeable and a.ctypes.data == np.asarray(view).ctypes.data
     assert type(a + 1) is np.ndarray and type(a.sum()) is np.int64
+    same, a[1, 2] = a, 7
+    a += 1
+    a *= 2
+    assert a is same and a[1, 2] == 16 and a[0, 0] == 2
+    assert np.add(a, 1, out=a) is a and type(np.sqrt(a)) is np.ndarray
+    a.chunks(1)
+    zero = pinpool.SharedArray(())
+    zero -= 3
+    assert isinstance(zero, pinpool.SharedArray) and zero == -3
     assert a[1].base is not None and a[1]._owner is None
     raises(TypeError, "take the shared array itself", a[1].chunks, 1)
     for dtype in "|b1 |i1 <i2 <i4 <i8 |u1 <u2 <u4 <u8 <f4 <f8 <c8 <c16".split():
@@ -191,6 +209,7 @@ def kernels_of_shared_libraries(pool, built):
     pairs = pool.map(pinpool.Kernel(built, "pair"), chunks=3, result=params.dtype)
     assert pairs["slope"].tolist() == [0, 1, 2] and (pairs["offset"] == 0.5).all()
     assert pool.call(pinpool.Kernel(built, "number"), result="<u8") == 0
+    parameters_are_plain_data(pool, built)
     error = raises(pinpool.KernelError, "three is no number", pool.for_each, pinpool.Kernel(built, "refuses"), chunks=8)
     assert (error.code, error.chunk) == (42, 3)
     error = raises(pinpool.CrashError, "chunk 2", pool.for_each, pinpool.Kernel(built, "crashes"), chunks=8)
@@ -210,6 +229,39 @@ def kernels_of_shared_libraries(pool, built):
     raises(pinpool.Error, "nowhere.so", pinpool.Kernel, "./nowhere.so", "line")
 
 
+def parameters_are_plain_data(pool, built):
+    a = pinpool.SharedArray(10)
+    line = pinpool.Kernel(built, "line")
+    for params in [np.array([2.0, 1.0]), np.array([2.0, 1.0]).tobytes(), bytearray(np.array([2.0, 1.0]))]:
+        a[:] = 3
+        assert pool.map(line, a.chunks_mut(5), params=params, result=np.float64).total() == 70
+    byte = pinpool.Kernel(built, "bytes")
+    for params, size in [(np.float64(2), 8), (np.float32(0), 4), (np.bool_(False), 1), (None, 0), (b"", 0)]:
+        assert pool.call(byte, params=params, result="<u8") == size, params
+    for params in [2.0, 0, True, 1j]:
+        raises(TypeError, "no size", pool.call, byte, params=params, result="<u8")
+    raises(TypeError, "not both", pool.map, "trig_power_sum", a.chunks(1), rounds=1, params=np.uint32(0))
+
+
+def the_example_of_the_page(pool, folder):
+    """The kernel `scale`, as docs/python.md has it."""
+    with open(os.path.join(os.path.dirname(__file__), "../../docs/python.md")) as page:
+        blocks = re.findall(r"^```(\w+)\n(.*?)^```$", page.read(), re.M | re.S)
+    (source,) = [text for kind, text in blocks if kind == "c"]
+    (program,) = [text for kind, text in blocks if kind == "python" and "libscale.so" in text]
+    compile_kernels(f"{folder}/scale.c", source, f"{folder}/libscale.so")
+    a = pinpool.SharedArray(100_000)
+    a[:] = 1.5
+    names = {"pinpool": pinpool, "np": np, "pool": pool, "a": a}
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        exec(program, names)
+    finally:
+        os.chdir(before)
+    assert names["sums"].total() == 300_000 == a.sum()
+
+
 def waiting_progress_and_cancelling(pool, built):
     sleeps = pinpool.Kernel(built, "sleeps")
     told = []
@@ -227,11 +279,70 @@ def waiting_progress_and_cancelling(pool, built):
     raises(pinpool.TimeLimitError, "", pool.for_each, sleeps, chunks=10_000, time_limit=0.1)
     several = [pool.start(pinpool.Kernel(built, "number"), chunks=n, result="<u8") for n in (1, 2, 3)]
     assert [len(job.get()) for job in several] == [1, 2, 3] and several[0].get() is several[0].get()
+    assert job.progress()[0] >= done
     start = time.monotonic()
     del job
     job = pool.start(sleeps, chunks=10_000)
     del job  # dropped: cancelled
     assert time.monotonic() - start < 60
+
+
+def one_outcome_for_every_thread(pool, built):
+    job = pool.start(pinpool.Kernel(built, "sleeps"), chunks=10)
+    fails = pool.start(pinpool.Kernel(built, "refuses"), chunks=8)
+    numbers = pool.start(pinpool.Kernel(built, "number"), chunks=1000, result="<u8")
+    heard, ready = [], threading.Barrier(8)
+
+    def ask():
+        ready.wait()
+        results = numbers.get()
+        try:
+            fails.get()
+        except pinpool.KernelError as error:
+            heard.append((id(results), error.code, job.get(), job.wait(), numbers.progress()))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert heard == [(id(numbers.get()), 42, None, True, (1000, 1000))] * 8, heard
+
+
+def leaving_a_pool_waits_for_its_jobs(built):
+    sleeps, number = pinpool.Kernel(built, "sleeps"), pinpool.Kernel(built, "number")
+    with pinpool.Pool(2, oversubscribe=True) as pool:
+        pids = [pid for pid, _ in pool.whereabouts()]
+        job = pool.start(sleeps, chunks=40)
+        numbers = pool.start(number, chunks=3, result="<u8")
+        fails = pool.start(pinpool.Kernel(built, "refuses"), chunks=8)
+    assert job.progress() == (40, 40) and job.ready()
+    # The workers are gone although the handles are there, and these have what became of the jobs.
+    end = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert list(numbers.get()) == [0, 10, 20] and job.get() is None
+    raises(pinpool.KernelError, "three", fails.get)
+    raises(pinpool.PoolError, "closed", pool.start, sleeps, chunks=1)
+    pool.close()
+
+
+def leaving_a_pool_can_be_interrupted(built):
+    code = f"""
+import pinpool, os, signal, threading
+try:
+    with pinpool.Pool(2, oversubscribe=True) as pool:
+        job = pool.start(pinpool.Kernel({built!r}, "sleeps"), chunks=100_000)
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+except KeyboardInterrupt:
+    try:
+        job.get()
+    except pinpool.CancelledError:
+        print("interrupted, and the job is stopped")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.stdout == "interrupted, and the job is stopped\n", run
 
 
 def interrupts(built):
@@ -300,19 +411,73 @@ def workers_run_no_python(pool):
         assert "pinpool-worker" in os.readlink(f"/proc/{pid}/exe")
 
 
-def forked_children_have_no_pool(pool):
-    pid = os.fork()
-    if pid == 0:
+def in_a_fork(act):
+    """Has a forked child do it; whatever goes wrong there is its status."""
+    child = os.fork()
+    if child == 0:
+        status = 1
         try:
-            pool.call("prime_pi", n=10)
-        except pinpool.PoolError:
-            os._exit(0)
-        os._exit(1)
-    assert os.waitpid(pid, 0)[1] == 0
+            act()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def forked_children_have_no_pool(pool, built):
+    array = pinpool.SharedArray(100)
+    job = pool.start(pinpool.Kernel(built, "sleeps"), array.chunks(1))
+    over = pool.start(pinpool.Kernel(built, "number"), chunks=2, result="<u8")
+    assert list(over.get()) == [0, 10]
+    # It is waiting, inside of the library, when the fork comes.
+    waits = threading.Thread(target=job.get)
+    waits.start()
+
+    def child():
+        for call in [
+            job.wait, job.ready, job.get, job.progress, job.cancel, over.get, over.ready, over.progress,
+            pool.whereabouts, pool.cancel_all, lambda: pool.workers, lambda: pool.seed,
+            lambda: pool.deaths, lambda: pool.backend, lambda: pool.call("prime_pi", n=10),
+            lambda: pool.map("sum", array.chunks(10)),
+        ]:
+            raises(pinpool.PoolError, "is a fork", call)
+        for call in [array.total, lambda: array.save("/nowhere/a.npy"), lambda: memoryview(array._owner)]:
+            raises(pinpool.ArrayError, "is a fork", call)
+        assert "forked" in repr(pool)
+        with pinpool.Pool(1, backend="threads") as own:
+            assert own.call("prime_pi", n=10) == 4
+        pool.close()
+        raises(pinpool.PoolError, "closed", pool.whereabouts)
+
+    in_a_fork(child)
+    in_a_fork(lambda: raises(ZeroDivisionError, "", leave_by_an_error, pool))
+    fork = multiprocessing.get_context("fork")
+    with fork.Pool(1) as workers:
+        assert workers.apply(pool_is_there) == "PoolError"
+    waits.join()
+    assert job.progress() == (100, 100)
     assert pool.call("prime_pi", n=10) == 4
 
 
+def leave_by_an_error(pool):
+    with pool:
+        raise ZeroDivisionError
+
+
+def pool_is_there():
+    try:
+        return INHERITED.workers
+    except pinpool.Error as error:
+        return type(error).__name__
+
+
+INHERITED = None
+
+
 def main():
+    global INHERITED
     assert pinpool.__version__ == pinpool.version()
     arrays_are_numpy_arrays_in_place()
     with tempfile.TemporaryDirectory() as folder:
@@ -326,12 +491,17 @@ def main():
             waiting_progress_and_cancelling(pool, built)
             a_killed_worker_changes_nothing(pool)
             bad_input(pool)
-            forked_children_have_no_pool(pool)
+            the_example_of_the_page(pool, folder)
+            one_outcome_for_every_thread(pool, built)
+            INHERITED = pool
+            forked_children_have_no_pool(pool, built)
         raises(pinpool.PoolError, "closed", pool.map, "sum")
         for backend in ["threads", "serial"]:
             with pinpool.Pool(1, backend=backend, seed=12) as pool:
                 the_flagship_has_the_bits_of_the_program(pool, pinpool.SharedArray(100_003))
                 primes(pool)
+        leaving_a_pool_waits_for_its_jobs(built)
+        leaving_a_pool_can_be_interrupted(built)
         interrupts(built)
     left = [name for name in os.listdir("/dev/shm") if f"-{os.getpid()}" in name and "python" in name]
     assert not left, left

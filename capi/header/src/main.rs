@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
 
-/// Where the interface is declared, in the order of the header.
+/// Where the interface is declared, in the order of the header. Not `mod`: cbindgen follows the modules
+/// of a file, and would declare all of it once more.
 const SOURCES: [&str; 11] = [
-    "status", "mod", "dtype", "options", "pool", "array", "kernel", "foreign", "job", "builtin",
-    "pending",
+    "status", "library", "dtype", "options", "pool", "array", "kernel", "foreign", "job",
+    "builtin", "pending",
 ];
 
 /// Rust's names, and C's.
@@ -71,10 +72,48 @@ fn header(root: &Path) -> String {
     String::from_utf8(text).expect("the header is text")
 }
 
+/// What is declared twice: functions (`name(` after a type at the start of a line), constants and types
+/// (`#define NAME`, `} NAME;`, `typedef … NAME;`).
+fn declared_twice(header: &str) -> Vec<String> {
+    let word = |text: &str| {
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+        text[..end].to_owned()
+    };
+    let last = |text: &str| {
+        let start = text.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+        text[start..].to_owned()
+    };
+    let mut names: Vec<String> = Vec::new();
+    for line in header.lines() {
+        if let Some(rest) = line.strip_prefix("#define ") {
+            names.push(word(rest));
+        } else if let Some(name) = line.strip_prefix("} ").and_then(|rest| rest.strip_suffix(';')) {
+            names.push(word(name));
+        } else if line.starts_with("typedef ") && line.ends_with(';') {
+            let of_function = line.split_once("(*").map(|(_, rest)| word(rest));
+            names.push(of_function.unwrap_or_else(|| last(&line[..line.len() - 1])));
+        } else if line.starts_with(|c: char| c.is_alphabetic())
+            && let Some((before, _)) = line.split_once('(')
+        {
+            names.push(last(before));
+        }
+    }
+    names.sort();
+    let mut twice: Vec<String> =
+        names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect();
+    twice.dedup();
+    twice
+}
+
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let path = root.join("include/pinpool.h");
     let made = header(&root);
+    let twice = declared_twice(&made);
+    if !twice.is_empty() {
+        eprintln!("the header declares more than once: {}", twice.join(", "));
+        return ExitCode::FAILURE;
+    }
     if std::env::args().nth(1).as_deref() != Some("--check") {
         std::fs::write(&path, made).expect("include/pinpool.h can be written");
         return ExitCode::SUCCESS;
