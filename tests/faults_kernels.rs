@@ -8,8 +8,8 @@ use std::time::Duration;
 use faults::{alone, pool, serial, signal_child, stir, wait_until, watchdog};
 use pinpool::ndarray::Ix1;
 use pinpool::{
-    ArgsError, Backend, ChunkMut, Ctx, Death, Error, JobError, OnDeath, Param, Pool, SharedArray,
-    indices,
+    ArgsError, Backend, ChunkMut, ChunkUndo, Ctx, Death, Error, JobError, Old, OnDeath, Param,
+    Pool, SharedArray, indices, kernels,
 };
 use rustix::process::Signal;
 
@@ -137,6 +137,127 @@ fn sleepy((mut c, ms): (ChunkMut<'_, u64, Ix1>, u64), _: &mut Ctx) {
     first.iter_mut().for_each(|v| *v += 1);
     std::thread::sleep(Duration::from_millis(ms));
     second.iter_mut().for_each(|v| *v += 1);
+}
+
+/// Tiles of an odd length, and between two of them what `how` says: 1 a death, 2 a panic, in each
+/// third chunk's first attempt (a panic in chunk 17 alone).
+fn dying_tiles(
+    (mut a, mut b, how, mut c): (
+        ChunkUndo<'_, u64, Ix1>,
+        ChunkMut<'_, u8, Ix1>,
+        u64,
+        ChunkUndo<'_, u64, Ix1>,
+    ),
+    ctx: &mut Ctx,
+) {
+    let (chunk, incarnation) = (ctx.chunk(), ctx.incarnation());
+    let mut tiles = 0;
+    let mut trouble = || {
+        tiles += 1;
+        match how {
+            // SAFETY: kills this worker.
+            1 if tiles % 4 == 3 && chunk % 3 == 0 && incarnation < 2 => unsafe {
+                libc::raise(libc::SIGKILL);
+            },
+            2 if tiles == 7 && chunk == 17 => panic!("in the middle"),
+            _ => {}
+        }
+    };
+    b.as_slice_mut().iter_mut().for_each(|v| *v = v.wrapping_mul(3).wrapping_add(1));
+    for x in [&mut a, &mut c] {
+        x.for_each_tile(3, |tile| {
+            let (first, second) = tile.split_at_mut(1);
+            first.iter_mut().for_each(|v| *v = v.wrapping_mul(5).wrapping_add(chunk));
+            trouble();
+            second.iter_mut().for_each(|v| *v = v.wrapping_mul(7).wrapping_add(chunk));
+        });
+    }
+}
+
+#[test]
+fn undo_copies_that_the_kernel_takes_are_as_good_as_those_before_it() {
+    let _watchdog = watchdog("chunks_undo", 60);
+    let _alone = alone();
+    let start = |i: usize| i as u64 * 11;
+    let run = |pool: &Pool, how: u64| {
+        let mut a = SharedArray::<u64, _>::zeros(CHUNKS * ROWS).expect("memory");
+        let mut b = SharedArray::<u8, _>::zeros(CHUNKS * 5).expect("memory");
+        let mut c = SharedArray::<u64, _>::zeros(CHUNKS * ROWS - 2).expect("memory");
+        for x in [&mut a, &mut c] {
+            x.as_mut_slice().iter_mut().enumerate().for_each(|(i, v)| *v = start(i));
+        }
+        let end = pool.for_each(
+            (a.chunks_undo(ROWS), b.chunks_mut(5), Param(how), c.chunks_undo(ROWS)),
+            dying_tiles,
+        );
+        (a.as_slice().to_vec(), b.as_slice().to_vec(), c.as_slice().to_vec(), end)
+    };
+    let expected = run(&serial(), 0);
+    expected.3.expect("it works");
+    let pool = pool(3);
+    let got = run(&pool, 1);
+    got.3.expect("it survives");
+    assert!(pool.deaths() >= 4, "{} deaths", pool.deaths());
+    assert_eq!((got.0, got.1, got.2), (expected.0, expected.1, expected.2));
+    // After a panic its own chunk is as it was before the job, on each backend.
+    let threads = Pool::builder().workers(2).oversubscribe(true).backend(Backend::Threads);
+    for pool in [&pool, &serial(), &threads.build().expect("a pool")] {
+        let (a, b, c, end) = run(pool, 2);
+        assert!(end.expect_err("a panic").to_string().contains("in the middle"));
+        let rows = 17 * ROWS..18 * ROWS;
+        let old: Vec<_> = rows.clone().map(start).collect();
+        assert_eq!((&a[rows.clone()], &c[rows]), (&old[..], &old[..]));
+        assert_eq!(b[17 * 5..18 * 5], [0; 5]);
+    }
+}
+
+/// The flagship, killed at random by itself: after each block's undo copy, in some chunks.
+fn dying_flagship((mut c, _): (ChunkUndo<'_, f64, Ix1>, u64), ctx: &mut Ctx) -> f64 {
+    struct Dying<'a>(Old<'a, f64>, bool);
+    impl kernels::Undo for Dying<'_> {
+        fn old(&mut self) -> &mut [f64] {
+            self.0.room()
+        }
+
+        fn kept(&mut self, n: usize) {
+            self.0.kept(n);
+            if self.1 && n > 1024 {
+                // SAFETY: kills this worker.
+                unsafe { libc::raise(libc::SIGKILL) };
+            }
+        }
+    }
+    let dies = ctx.chunk().is_multiple_of(5) && ctx.incarnation() < 3;
+    let (a, old) = c.with_undo();
+    kernels::trig_power_in_place_sum_undo(a, 3, Dying(old, dies))
+}
+
+#[test]
+fn the_flagship_that_keeps_its_undo_copies_survives_deaths_between_its_blocks() {
+    let _watchdog = watchdog("the flagship, killed", 60);
+    let _alone = alone();
+    const N: usize = 100_000;
+    let run = |pool: &Pool, kernel: fn(&Pool, &mut SharedArray<f64, Ix1>) -> Vec<f64>| {
+        let mut x = SharedArray::<f64, _>::zeros(N).expect("memory");
+        let fill = pool.job().stream(9);
+        fill.for_each(x.chunks_out(4_000), |mut c, ctx| ctx.rng().fill_uniform(&mut c))
+            .expect("filled");
+        let sums = kernel(pool, &mut x);
+        (x.as_slice().to_vec(), sums)
+    };
+    let expected = run(&serial(), |pool, x| {
+        let sums = pool.map(x.chunks_mut(4_000), |mut c, _| {
+            kernels::trig_power_in_place_sum(c.as_slice_mut(), 3)
+        });
+        sums.expect("it works").as_slice().to_vec()
+    });
+    let pool = pool(3);
+    let got = run(&pool, |pool, x| {
+        let sums = pool.map((x.chunks_undo(4_000), Param(0)), dying_flagship);
+        sums.expect("it survives").as_slice().to_vec()
+    });
+    assert!(pool.deaths() >= 3, "{} deaths", pool.deaths());
+    assert_eq!(got, expected);
 }
 
 #[test]

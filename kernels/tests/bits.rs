@@ -112,6 +112,23 @@ fn fills(x: &[f64], f: impl Fn(&mut k::Lanes, &mut [f64])) -> Vec<u64> {
     out.into_iter().map(f64::to_bits).collect()
 }
 
+/// An undo copy that is longer than it must be.
+struct Kept {
+    old: Vec<f64>,
+    n: usize,
+}
+
+impl k::Undo for &mut Kept {
+    fn old(&mut self) -> &mut [f64] {
+        &mut self.old
+    }
+
+    fn kept(&mut self, n: usize) {
+        assert!(n > self.n || n == 0, "{n} kept after {}", self.n);
+        self.n = n;
+    }
+}
+
 const KERNELS: [Kernel; 24] = [
     ("sin", |x, _| map(k::sin, x)),
     ("cos", |x, _| map(k::cos, x)),
@@ -128,8 +145,12 @@ const KERNELS: [Kernel; 24] = [
     ("trig_power_sum", |x, _| vec![k::trig_power_sum(positive_base(x), 3).to_bits()]),
     ("trig_power_in_place_sum", |x, _| {
         let mut x = positive_base(x);
+        let (mut a, mut undo) = (x.clone(), Kept { old: vec![0.0; x.len() + 1], n: 0 });
+        let kept = k::trig_power_in_place_sum_undo(&mut a, 2, &mut undo);
+        assert_eq!((undo.n, &undo.old[..x.len()], undo.old[x.len()]), (x.len(), &x[..], 0.0));
         let sum = k::trig_power_in_place_sum(&mut x, 2);
         assert_eq!(sum.to_bits(), k::sum(&x).to_bits());
+        assert_eq!((sum.to_bits(), x), (kept.to_bits(), a));
         vec![sum.to_bits()]
     }),
     ("sum", |x, _| vec![k::sum(&tame(x)).to_bits()]),

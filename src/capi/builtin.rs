@@ -10,7 +10,7 @@ use super::dtype::{CDtype, PP_BOOL, PP_F32, PP_F64, PP_NONE, PP_U64};
 use super::job::{PP_OUT, PP_READ, PP_UPDATE};
 use super::pointers;
 use super::status::{Failure, value};
-use crate::args::{Args, Chunks, ChunksMut, ChunksOut, Indices, Param};
+use crate::args::{Args, Chunks, ChunksOut, ChunksUndo, Indices, Param};
 use crate::ctx::Ctx;
 use crate::element::Bool;
 use crate::entry::{Entry, ForEach, KernelEntry, Map};
@@ -33,7 +33,8 @@ pub(super) struct Builtin {
 }
 
 type Read<T> = Chunks<'static, T, IxDyn>;
-type Update<T> = ChunksMut<'static, T, IxDyn>;
+/// `PP_UPDATE`: a built-in kernel keeps the undo copy itself.
+type Update<T> = ChunksUndo<'static, T, IxDyn>;
 type Out<T> = ChunksOut<'static, T, IxDyn>;
 
 fn map<A, F, R>(_: F) -> &'static KernelEntry
@@ -178,7 +179,8 @@ fn folds() -> [Builtin; 5] {
             param_bytes: 4,
             result: PP_F64,
             entry: map::<(Update<f64>, Param<u32>), _, f64>(|(mut c, rounds), _| {
-                pinpool_kernels::trig_power_in_place_sum(c.as_slice_mut(), rounds)
+                let (a, undo) = c.with_undo();
+                pinpool_kernels::trig_power_in_place_sum_undo(a, rounds, undo)
             }),
             ..BASE
         },
@@ -188,7 +190,8 @@ fn folds() -> [Builtin; 5] {
             arrays: &[(PP_UPDATE, PP_F64)],
             param_bytes: 4,
             entry: for_each::<(Update<f64>, Param<u32>), _>(|(mut c, rounds), _| {
-                pinpool_kernels::trig_power(c.as_slice_mut(), rounds);
+                let (a, undo) = c.with_undo();
+                pinpool_kernels::trig_power_in_place_sum_undo(a, rounds, undo);
             }),
             ..BASE
         },

@@ -69,15 +69,21 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Adds the arrays and the parameters. `least` is the shortest default chunk.
-    fn describe(&self, into: &mut Description, least: usize) -> Result<(), Failure> {
+    /// Adds the arrays and the parameters. `least` is the shortest default chunk, `update` says who
+    /// takes the undo copies.
+    fn describe(
+        &self,
+        into: &mut Description,
+        least: usize,
+        update: ArgKind,
+    ) -> Result<(), Failure> {
         // Of one array for all, since the elements of the others may be of another size.
         let first = self.arrays.iter().find(|(_, arg)| arg.access != PP_WHOLE);
         let default = first.map_or(1, |(array, _)| array.default_chunk().max(least));
         for (i, (array, arg)) in self.arrays.iter().enumerate() {
             let kind = match arg.access {
                 PP_READ => ArgKind::Read,
-                PP_UPDATE => ArgKind::Update,
+                PP_UPDATE => update,
                 PP_OUT => ArgKind::Overwrite,
                 PP_WHOLE => ArgKind::Whole,
                 other => {
@@ -87,7 +93,7 @@ impl<'a> Plan<'a> {
                     )));
                 }
             };
-            if matches!(kind, ArgKind::Update | ArgKind::Overwrite) && !array.is_writable() {
+            if matches!(arg.access, PP_UPDATE | PP_OUT) && !array.is_writable() {
                 return Err(crate::ArgsError::ReadOnly.into());
             }
             let rows = match arg.chunk_rows {
@@ -123,7 +129,7 @@ impl<'a> Plan<'a> {
         let mut description = Description::empty();
         let record = &kernel.record;
         description.array(record, ArgKind::Whole, 0)?;
-        self.describe(&mut description, 1)?;
+        self.describe(&mut description, 1, ArgKind::Update)?;
         Ok(description.complete())
     }
 
@@ -137,7 +143,7 @@ impl<'a> Plan<'a> {
             description.set_chunks(self.job.chunks)?;
             description.next()?.kind = ArgKind::Index as u64;
         }
-        self.describe(&mut description, LEAST_CHUNK)?;
+        self.describe(&mut description, LEAST_CHUNK, ArgKind::Undo)?;
         Ok(description.complete())
     }
 
