@@ -139,17 +139,11 @@ fn sleepy((mut c, ms): (ChunkMut<'_, u64, Ix1>, u64), _: &mut Ctx) {
     second.iter_mut().for_each(|v| *v += 1);
 }
 
+type Three<'w> = (ChunkUndo<'w, u64, Ix1>, ChunkMut<'w, u8, Ix1>, u64, ChunkUndo<'w, u64, Ix1>);
+
 /// Tiles of an odd length, and between two of them what `how` says: 1 a death, 2 a panic, in each
 /// third chunk's first attempt (a panic in chunk 17 alone).
-fn dying_tiles(
-    (mut a, mut b, how, mut c): (
-        ChunkUndo<'_, u64, Ix1>,
-        ChunkMut<'_, u8, Ix1>,
-        u64,
-        ChunkUndo<'_, u64, Ix1>,
-    ),
-    ctx: &mut Ctx,
-) {
+fn dying_tiles((mut a, mut b, how, mut c): Three<'_>, ctx: &mut Ctx) {
     let (chunk, incarnation) = (ctx.chunk(), ctx.incarnation());
     let mut tiles = 0;
     let mut trouble = || {

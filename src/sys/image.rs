@@ -124,6 +124,13 @@ pub(crate) fn content_id() -> std::io::Result<[u64; 2]> {
     }
 }
 
+/// Whether any object of this process has a symbol of this name.
+#[cfg(feature = "mpi")]
+pub(crate) fn has_symbol(name: &std::ffi::CStr) -> bool {
+    // SAFETY: the name ends with a NUL and outlives the call; the address is not used.
+    !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,11 +159,4 @@ mod tests {
         assert_eq!(build_id().unwrap(), build_id().unwrap());
         assert_eq!(content_id().unwrap(), content_id().unwrap());
     }
-}
-
-/// Whether any object of this process has a symbol of this name.
-#[cfg(feature = "mpi")]
-pub(crate) fn has_symbol(name: &std::ffi::CStr) -> bool {
-    // SAFETY: the name ends with a NUL and outlives the call; the address is not used.
-    !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null()
 }
