@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use pinpool::walk::{Form, HALF_WAY, Stage};
 
+#[cfg(not(feature = "walk-mutants"))]
 const FORMS: [Form; 3] = [Form::Ahead, Form::Tiles, Form::Kept];
 
 /// Chunks, and rows of each. The flagship's blocks have 1024 elements, its vectors eight.
