@@ -38,7 +38,7 @@ fn main() {
             Form::Without => pool.map(x.chunks_out(n), |mut c, _| {
                 kernels::trig_power_in_place_sum(c.as_slice_mut(), ROUNDS)
             }),
-            Form::Kept => pool.map(x.chunks_undo(n), |mut c, _| {
+            Form::Kept => pool.map(x.chunks_undo(n), |c, _| {
                 let (a, undo) = c.with_undo();
                 kernels::trig_power_in_place_sum_undo(a, ROUNDS, undo)
             }),

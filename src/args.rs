@@ -41,7 +41,8 @@ pub trait Args: sealed::Describe {
     ///
     /// # Safety
     /// `reader` is at a description that `Self` wrote, its bases are mappings of the segments
-    /// described, and the chunk is claimed by the caller for as long as the item lives.
+    /// described, its journal has the room that the description asks for, is aligned to 64 bytes and
+    /// the caller's alone, and the chunk is claimed by the caller for as long as the item lives.
     #[doc(hidden)]
     unsafe fn item<'w>(reader: &mut Reader<'w>) -> Self::Item<'w>;
 }

@@ -93,7 +93,11 @@ fn tiles((mut c, salt): (ChunkUndo<'_, u64, Ix1>, u64), ctx: &mut Ctx) -> u64 {
         if !std::mem::take(&mut first) {
             pause_if_told();
         }
-        tile.iter_mut().for_each(|v| *v = changed(*v, chunk, salt));
+        tile.iter_mut().for_each(|v| *v = v.wrapping_add(chunk));
+    });
+    // Once more: the first elements that were kept are the ones that count.
+    c.for_each_tile(c.as_slice().len() / 2, |tile| {
+        tile.iter_mut().for_each(|v| *v = changed(v.wrapping_sub(chunk), chunk, salt));
     });
     sum(c.as_slice())
 }
@@ -114,7 +118,7 @@ impl Undo for Pausing<'_> {
 
 const ROUNDS: u32 = 2;
 
-fn kept((mut c, _): (ChunkUndo<'_, u64, Ix1>, u64), _: &mut Ctx) -> u64 {
+fn kept((c, _): (ChunkUndo<'_, u64, Ix1>, u64), _: &mut Ctx) -> u64 {
     let (a, old) = c.with_undo();
     let a = bytemuck::cast_slice_mut(a);
     pinpool_kernels::trig_power_in_place_sum_undo(a, ROUNDS, Pausing(old)).to_bits()

@@ -153,7 +153,7 @@ fn dying_tiles((mut a, mut b, how, mut c): Three<'_>, ctx: &mut Ctx) {
             1 if tiles % 4 == 3 && chunk % 3 == 0 && incarnation < 2 => unsafe {
                 libc::raise(libc::SIGKILL);
             },
-            2 if tiles == 7 && chunk == 17 => panic!("in the middle"),
+            2 if tiles == 9 && chunk == 17 => panic!("in the middle"),
             _ => {}
         }
     };
@@ -164,6 +164,11 @@ fn dying_tiles((mut a, mut b, how, mut c): Three<'_>, ctx: &mut Ctx) {
             first.iter_mut().for_each(|v| *v = v.wrapping_mul(5).wrapping_add(chunk));
             trouble();
             second.iter_mut().for_each(|v| *v = v.wrapping_mul(7).wrapping_add(chunk));
+        });
+        // In other tiles once more: what was kept first is what counts.
+        x.for_each_tile(5, |tile| {
+            tile.iter_mut().for_each(|v| *v ^= chunk << 7);
+            trouble();
         });
     }
 }
@@ -206,7 +211,7 @@ fn undo_copies_that_the_kernel_takes_are_as_good_as_those_before_it() {
 }
 
 /// The flagship, killed at random by itself: after each block's undo copy, in some chunks.
-fn dying_flagship((mut c, _): (ChunkUndo<'_, f64, Ix1>, u64), ctx: &mut Ctx) -> f64 {
+fn dying_flagship((c, _): (ChunkUndo<'_, f64, Ix1>, u64), ctx: &mut Ctx) -> f64 {
     struct Dying<'a>(Old<'a, f64>, bool);
     impl kernels::Undo for Dying<'_> {
         fn old(&mut self) -> &mut [f64] {

@@ -4,9 +4,10 @@
 
 /// Where a kernel keeps the elements that it is about to change.
 ///
-/// A kernel that changes `a` (n,) in place writes elements into [`old`](Undo::old), says with
-/// [`kept`](Undo::kept) how many there are, and only then changes those in `a`. Whoever has the
-/// undo copy can so put `a` back as it was after the kernel was stopped at any instruction.
+/// A kernel that changes `a` (n,) in place writes each element into [`old`](Undo::old) at its own
+/// index, says with [`kept`](Undo::kept) how many there are, and only then changes those in `a`;
+/// nothing else is written there, and nothing below that number again. Whoever has the undo copy can
+/// so put `a` back as it was after the kernel was stopped at any instruction.
 ///
 /// A copy ahead of the kernel costs its own pass over memory; the kernel has each element in a
 /// register already, and one store more is hidden behind its arithmetic.

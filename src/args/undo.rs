@@ -113,6 +113,7 @@ pub struct ChunkUndo<'w, T, D: Dimension> {
     shape: D,
     old: &'w mut [T],
     kept: &'w AtomicU64,
+    tiled: bool,
 }
 
 /// Where a kernel keeps old elements of its chunk.
@@ -124,13 +125,21 @@ pub struct Old<'c, T> {
 
 impl<T: Pod> Old<'_, T> {
     /// Room for the old elements, as many as the chunk has.
+    ///
+    /// Nothing else may be written there, not even for a while: with a durable checkpoint all of it
+    /// counts from the start.
     #[must_use]
     pub fn room(&mut self) -> &mut [T] {
         self.old
     }
 
-    /// The first `n` old elements are in the room: from now on these may be changed.
+    /// The first `n` old elements are in the room: from now on these may be changed, and in the room
+    /// no longer.
+    ///
+    /// # Panics
+    /// Where the chunk has fewer than `n`.
     pub fn kept(&mut self, n: usize) {
+        assert!(n <= self.old.len(), "{n} elements kept of a chunk of {}", self.old.len());
         let bytes = (n * size_of::<T>()) as u64;
         compiler_fence(Ordering::SeqCst);
         // Where a chunk was kept whole before its kernel began, it stays so.
@@ -138,6 +147,11 @@ impl<T: Pod> Old<'_, T> {
             self.kept.store(bytes, Ordering::Release);
         }
         compiler_fence(Ordering::SeqCst);
+    }
+
+    /// How many are kept.
+    fn count(&self) -> usize {
+        self.kept.load(Ordering::Relaxed) as usize / size_of::<T>().max(1)
     }
 }
 
@@ -151,7 +165,7 @@ impl Undo for Old<'_, f64> {
     }
 }
 
-impl<T: Pod, D: Dimension> ChunkUndo<'_, T, D> {
+impl<'w, T: Pod, D: Dimension> ChunkUndo<'w, T, D> {
     /// The elements in row-major order.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
@@ -165,25 +179,27 @@ impl<T: Pod, D: Dimension> ChunkUndo<'_, T, D> {
     }
 
     /// Gives the elements to `f`, `len` at a time in row-major order (the last ones may be fewer),
-    /// each tile after it was kept.
+    /// each tile after it was kept. May be called again: what is kept already stays as it is.
     ///
     /// Good lengths fit the first-level cache: some 1000 doubles.
     ///
     /// # Panics
     /// Where `len` is 0.
     pub fn for_each_tile(&mut self, len: usize, mut f: impl FnMut(&mut [T])) {
-        let (all, mut old) = self.with_undo();
+        self.tiled = true;
+        let mut old = Old { old: self.old, kept: self.kept };
         let mut done = 0;
-        for tile in all.chunks_mut(len) {
+        for tile in self.all.chunks_mut(len) {
             let end = done + tile.len();
+            let first = old.count().clamp(done, end);
             if mutant::on(Mutant::KeptBeforeOld) {
                 old.kept(end);
             }
-            old.room()[done..end].copy_from_slice(tile);
+            old.old[first..end].copy_from_slice(&tile[first - done..]);
             for line in (0..size_of_val(tile)).step_by(LINE_BYTES) {
                 let next = tile.as_ptr().wrapping_add(tile.len()).cast::<u8>();
                 prefetch::read(next.wrapping_add(line));
-                let next = old.room().as_ptr().wrapping_add(end).cast::<u8>();
+                let next = old.old.as_ptr().wrapping_add(end).cast::<u8>();
                 prefetch::write(next.wrapping_add(line));
             }
             if !mutant::on(Mutant::ChangedBeforeKept) {
@@ -199,11 +215,15 @@ impl<T: Pod, D: Dimension> ChunkUndo<'_, T, D> {
 
     /// The elements, to change, and where their old values are kept before that.
     ///
-    /// It is the kernel's to keep each element before it changes it: one that it changes
-    /// otherwise stays changed where the kernel fails or its worker dies, and the result depends
-    /// on deaths.
+    /// It is the kernel's to keep each element, at its own index, before it changes it, and never to
+    /// keep it again. One that it changes otherwise stays changed where the kernel fails or its
+    /// worker dies, and the result depends on deaths.
+    ///
+    /// # Panics
+    /// Where tiles were given before: their old values are in the room.
     #[must_use]
-    pub fn with_undo(&mut self) -> (&mut [T], Old<'_, T>) {
+    pub fn with_undo(self) -> (&'w mut [T], Old<'w, T>) {
+        assert!(!self.tiled, "the chunk has been changed by tiles: take `with_undo` first");
         (self.all, Old { old: self.old, kept: self.kept })
     }
 }
@@ -220,14 +240,14 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
     ///
     /// For kernels that are as fast as memory: the undo copy of
     /// [`chunks_mut`](SharedArray::chunks_mut) can cost them a fifth of their time. What a failure or
-    /// a death leaves is the same as there.
+    /// a death leaves is the same as there. Elements are aligned to 64 bytes at most.
     ///
     /// ```
     /// use pinpool::{Pool, SharedArray, kernels};
     ///
     /// let pool = Pool::builder().workers(2).oversubscribe(true).build()?;
     /// let mut x = SharedArray::<f64, _>::zeros(100_000)?;
-    /// let sums = pool.map(x.chunks_undo(4_096), |mut c, _| {
+    /// let sums = pool.map(x.chunks_undo(4_096), |c, _| {
     ///     let (a, undo) = c.with_undo();
     ///     kernels::trig_power_in_place_sum_undo(a, 3, undo)
     /// })?;
@@ -259,7 +279,7 @@ impl<T: Pod, D: Dimension> Args for ChunksUndo<'_, T, D> {
         let mut parts = old_parts(reader.desc, reader.chunk);
         let part = parts.find(|part| part.arg == place).expect("an argument that is kept");
         let (at, shape) = reader.part::<T, D>(false);
-        let n = part.bytes.len() / size_of::<T>().max(1);
+        let n = shape.size();
         // SAFETY: as for `ChunksMut`: a mapping of the array described, n elements of type T from
         // `at` on, claimed by the caller.
         let all = unsafe { std::slice::from_raw_parts_mut(at, n) };
@@ -269,7 +289,7 @@ impl<T: Pod, D: Dimension> Args for ChunksUndo<'_, T, D> {
         let old = unsafe { std::slice::from_raw_parts_mut(old, n) };
         // SAFETY: as above; the number stands at a line's start.
         let kept = unsafe { kept_word(journal.wrapping_add(part.kept.unwrap_or(0))) };
-        ChunkUndo { all, shape, old, kept }
+        ChunkUndo { all, shape, old, kept, tiled: false }
     }
 }
 

@@ -178,7 +178,7 @@ fn folds() -> [Builtin; 5] {
             arrays: &[(PP_UPDATE, PP_F64)],
             param_bytes: 4,
             result: PP_F64,
-            entry: map::<(Update<f64>, Param<u32>), _, f64>(|(mut c, rounds), _| {
+            entry: map::<(Update<f64>, Param<u32>), _, f64>(|(c, rounds), _| {
                 let (a, undo) = c.with_undo();
                 pinpool_kernels::trig_power_in_place_sum_undo(a, rounds, undo)
             }),
@@ -189,7 +189,7 @@ fn folds() -> [Builtin; 5] {
             signature: c"(update double; uint32_t rounds): rounds of a <- (sin a + cos a)^(a*a)",
             arrays: &[(PP_UPDATE, PP_F64)],
             param_bytes: 4,
-            entry: for_each::<(Update<f64>, Param<u32>), _>(|(mut c, rounds), _| {
+            entry: for_each::<(Update<f64>, Param<u32>), _>(|(c, rounds), _| {
                 let (a, undo) = c.with_undo();
                 pinpool_kernels::trig_power_in_place_sum_undo(a, rounds, undo);
             }),

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use ndarray::Ix1;
 
 use super::Checkpoint;
-use crate::args::ChunkMut;
+use crate::args::{ChunkMut, ChunkUndo};
 use crate::array::SharedArray;
 use crate::ctx::Ctx;
 use crate::pool::{Backend, Pool};
@@ -134,25 +134,58 @@ fn open(path: &Path) -> Array {
     unsafe { SharedArray::open_file(path) }.expect("an array")
 }
 
+thread_local!(static FAILS: RefCell<bool> = const { RefCell::new(false) });
+
+/// What becomes of element `i` of a chunk.
+fn change(v: &mut u64, i: usize, ctx: &mut Ctx) -> Result<(), &'static str> {
+    *v = v.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(ctx.rng().next_u64());
+    if i == ROWS / 2 {
+        flush::look();
+        if ctx.chunk() == 4 && FAILS.with(|f| *f.borrow()) {
+            return Err("half way");
+        }
+    }
+    Ok(())
+}
+
+fn sum(c: &[u64], ctx: &mut Ctx) -> u64 {
+    c.iter().fold(ctx.chunk() + 1, |sum, v| sum.wrapping_mul(31).wrapping_add(*v))
+}
+
 /// Chunk 4 fails the first time, half way, as far as its parameter says.
-fn run(pool: &Pool, path: &Path, checkpoint: Checkpoint, fails: bool) -> crate::Result<Vec<u64>> {
+fn run(
+    pool: &Pool,
+    path: &Path,
+    checkpoint: Checkpoint,
+    by_tiles: bool,
+    fails: bool,
+) -> crate::Result<Vec<u64>> {
     let mut x = open(path);
     let job = pool.job().stream(1).checkpoint(checkpoint.keep(true));
-    thread_local!(static FAILS: RefCell<bool> = const { RefCell::new(false) });
     FAILS.with(|f| *f.borrow_mut() = fails);
-    let kernel = |mut c: ChunkMut<'_, u64, Ix1>, ctx: &mut Ctx| {
+    let ahead = |mut c: ChunkMut<'_, u64, Ix1>, ctx: &mut Ctx| {
         for i in 0..c.len() {
-            c[i] = c[i].wrapping_mul(6_364_136_223_846_793_005).wrapping_add(ctx.rng().next_u64());
-            if i == ROWS / 2 {
-                flush::look();
-                if ctx.chunk() == 4 && FAILS.with(|f| *f.borrow()) {
-                    return Err("half way");
-                }
-            }
+            change(&mut c[i], i, ctx)?;
         }
-        Ok(c.iter().fold(ctx.chunk() + 1, |sum, v| sum.wrapping_mul(31).wrapping_add(*v)))
+        Ok::<_, &str>(sum(c.as_slice(), ctx))
     };
-    Ok(job.try_map(x.chunks_mut(ROWS), kernel)?.as_slice().to_vec())
+    let tiles = |mut c: ChunkUndo<'_, u64, Ix1>, ctx: &mut Ctx| {
+        let (mut i, mut end) = (0, Ok(()));
+        c.for_each_tile(7, |tile| {
+            for v in tile {
+                if end.is_ok() {
+                    end = change(v, i, ctx);
+                }
+                i += 1;
+            }
+        });
+        end.map(|()| sum(c.as_slice(), ctx))
+    };
+    let sums = match by_tiles {
+        false => job.try_map(x.chunks_mut(ROWS), ahead)?,
+        true => job.try_map(x.chunks_undo(ROWS), tiles)?,
+    };
+    Ok(sums.as_slice().to_vec())
 }
 
 struct Verdict {
@@ -162,7 +195,7 @@ struct Verdict {
 }
 
 /// Runs the job once, watched, with one kind of sync left out; resumes it on every image.
-fn lose_power(left_out: Option<Step>) -> Verdict {
+fn lose_power(by_tiles: bool, left_out: Option<Step>) -> Verdict {
     let folder = tempfile::Builder::new().prefix("pinpool-power-").tempdir_in("/dev/shm").unwrap();
     let path = folder.path().join("x.npy");
     let file = Checkpoint::beside(&path);
@@ -178,7 +211,7 @@ fn lose_power(left_out: Option<Step>) -> Verdict {
     };
 
     // The undisturbed run also shows the checkpoint as it is when it has just been made.
-    let sums = run(&pool, &path, Checkpoint::begin(&file).durable(true), false).unwrap();
+    let sums = run(&pool, &path, Checkpoint::begin(&file).durable(true), by_tiles, false).unwrap();
     let expected = (fs::read(&path).unwrap(), sums);
     let mut made = fs::read(&file).unwrap();
     made[4096..].fill(0);
@@ -193,7 +226,7 @@ fn lose_power(left_out: Option<Step>) -> Verdict {
     let disk = Disk { files, left_out, dice: 77, images: BTreeMap::new(), calls: 0 };
     let disk = Rc::new(RefCell::new(disk));
     flush::watch(Some(Box::new(Watcher(Rc::clone(&disk)))));
-    let failed = run(&pool, &path, Checkpoint::resume(&file), true);
+    let failed = run(&pool, &path, Checkpoint::resume(&file), by_tiles, true);
     // As if another worker had been to take chunk 3 and has not yet: the next one to use the
     // journal is then not the one of chunk 4.
     let chunk = 4096 + 3 * ROWS * 8..4096 + 4 * ROWS * 8;
@@ -205,7 +238,7 @@ fn lose_power(left_out: Option<Step>) -> Verdict {
         platter.look();
         platter.synced(range.start, range.len());
     }
-    let done = run(&pool, &path, Checkpoint::resume(&file), false);
+    let done = run(&pool, &path, Checkpoint::resume(&file), by_tiles, false);
     flush::watch(None);
     assert!(failed.is_err() && done.unwrap() == expected.1, "without a loss all is well");
     disk.borrow_mut().draw();
@@ -214,7 +247,7 @@ fn lose_power(left_out: Option<Step>) -> Verdict {
     let wrong = disk.images.keys().filter(|[array, checkpoint]| {
         put(&path, array);
         put(&file, checkpoint);
-        let sums = run(&pool, &path, Checkpoint::resume(&file), false);
+        let sums = run(&pool, &path, Checkpoint::resume(&file), by_tiles, false);
         !sums.is_ok_and(|sums| sums == expected.1) || fs::read(&path).unwrap() != expected.0
     });
     Verdict { calls: disk.calls, wrong: wrong.count(), images: disk.images.len() }
@@ -222,17 +255,19 @@ fn lose_power(left_out: Option<Step>) -> Verdict {
 
 #[test]
 fn whatever_a_loss_of_power_leaves_of_a_durable_job_it_ends_with_the_same_bits() {
-    let verdict = lose_power(None);
-    println!("{} syncs, {} images, {} wrong", verdict.calls, verdict.images, verdict.wrong);
-    assert!(verdict.calls > CHUNKS * 5 && verdict.images > CHUNKS * 25, "it saw too little");
-    assert_eq!(verdict.wrong, 0);
+    for by_tiles in [false, true] {
+        let verdict = lose_power(by_tiles, None);
+        println!("{} syncs, {} images, {} wrong", verdict.calls, verdict.images, verdict.wrong);
+        assert!(verdict.calls > CHUNKS * 5 && verdict.images > CHUNKS * 25, "it saw too little");
+        assert_eq!(verdict.wrong, 0);
+    }
 }
 
 #[test]
 fn each_sync_that_is_left_out_is_convicted() {
     use Step::{Armed, Data, Disarmed, Journal, Mark, Restored, Slot};
     for step in [Journal, Armed, Data, Slot, Mark, Restored, Disarmed] {
-        let verdict = lose_power(Some(step));
+        let verdict = lose_power(false, Some(step));
         println!("without {step:?}: {} of {} images wrong", verdict.wrong, verdict.images);
         assert!(verdict.wrong > 0, "nobody misses {step:?}");
     }

@@ -236,7 +236,7 @@ impl Job for TrigPower {
     ) -> pinpool::Result<SharedArray<f64, Ix1>> {
         let rounds = Param(self.rounds);
         if self.in_place {
-            form.map(pool, (array.chunks_undo(chunk), rounds), |(mut c, rounds), _| {
+            form.map(pool, (array.chunks_undo(chunk), rounds), |(c, rounds), _| {
                 let (a, undo) = c.with_undo();
                 trig_power_in_place_sum_undo(a, rounds, undo)
             })

@@ -209,10 +209,11 @@ pub(crate) fn is_privileged() -> bool {
 
 /// What std does before `main`, and a worker before that: a closed pipe is an error and no death.
 /// What terminals, batch systems and `mpirun` send to whole groups is the parent's business: when
-/// it dies of it, workers remove its names and end.
+/// it dies of it, workers remove its names and end. In a group of its own a worker writes to a
+/// terminal from behind: that must not stop it.
 pub(crate) fn worker_signals() {
     let groups = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
-    for signal in [libc::SIGPIPE].into_iter().chain(groups) {
+    for signal in [libc::SIGPIPE, libc::SIGTTOU].into_iter().chain(groups) {
         // SAFETY: installs no handler of ours, only "ignore".
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }

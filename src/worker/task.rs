@@ -119,6 +119,7 @@ impl Task {
             self.map(source, head.results, end)?.wrapping_add(head.results_offset as usize)
         };
         self.journal = 0;
+        self.journal_base = ptr::null_mut();
         self.armed = ptr::null();
         if head.checkpoint != 0 {
             let record = head.records + worker as u64 * head.record_stride;

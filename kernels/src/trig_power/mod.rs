@@ -55,6 +55,7 @@ pub fn trig_power_in_place_sum(a: &mut [f64], rounds: u32) -> f64 {
 }
 
 /// [`trig_power_in_place_sum`], which keeps the old elements in `undo` as it goes; same bits.
+/// Element i of `a` is kept as element i of `undo`.
 ///
 /// # Panics
 /// Where `undo` has less room than `a` (n,).
