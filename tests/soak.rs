@@ -185,7 +185,9 @@ impl Soak {
     fn strike(&mut self) {
         let me = std::process::id();
         let Some(host) = self.pick("host") else { return };
-        let workers = children(host);
+        // A shell that mounts has no workers, and ends when what it runs is killed.
+        let ready = self.players.iter().any(|p| p.pid == host && p.ready);
+        let workers = if ready { children(host) } else { Vec::new() };
         let one = |dice: &mut Dice| match workers.len() {
             0 => None,
             n => Some(workers[dice.below(n as u64) as usize]),

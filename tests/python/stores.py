@@ -87,11 +87,12 @@ def event_x86(name, steps, i):
     if store := re.match(r"movq\s+\$0x0,(-?[0-9a-fx]*)\(%(\w+)([^)]*)\)$", text):
         shared = store[2] not in ("rsp", "rbp")
         return "disarm" if shared and (name == RECOVER or not store[1] + store[3]) else None
-    if (store := re.match(r"mov\s+%(r\w+),\(%r(?!sp)\w+\)$", text)) and name == RUN:
-        # The chunk's number and one.
-        before = [s.text for s in steps[max(0, i - 8) : i]]
+    if (store := re.match(r"mov\s+%(r\w+),\(%(r(?!sp)\w+)\)$", text)) and name == RUN:
+        # The chunk's number and one. (What also has elements is a ring of the recorder.)
+        before = [s.text for s in steps[max(0, i - 12) : i]]
         one = rf"(lea\s+0x1\(%\w+\),%{store[1]}|inc\s+%{store[1]})$"
-        return "arm" if any(re.match(one, t) for t in before) else None
+        ring = any(f"(%{store[2]}," in t for t in before)
+        return "arm" if not ring and any(re.match(one, t) for t in before) else None
     if re.match(r"call\s+\*0x10\(%r(?!ip)\w+\)", text):
         return "kernel"
     if re.match(r"mov\s+%r\w+,\(%r\w+,%r\w+,8\)$", text):
