@@ -24,7 +24,7 @@ mod undo;
 pub(crate) use description::{Description, reuse};
 pub(crate) use mapping::Mapping;
 pub(crate) use undo::old_parts;
-pub use undo::{ChunkUndo, ChunksUndo, Old};
+pub use undo::{ChunkUndo, ChunksUndo, UndoLog};
 
 /// An argument of a job, or a tuple of arguments.
 ///

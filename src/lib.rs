@@ -79,8 +79,8 @@ mod worker;
 mod worker_process;
 
 pub use args::{
-    Args, Chunk, ChunkMut, ChunkUndo, Chunks, ChunksMut, ChunksOut, ChunksUndo, Indices, Old,
-    Param, Whole, indices,
+    Args, Chunk, ChunkMut, ChunkUndo, Chunks, ChunksMut, ChunksOut, ChunksUndo, Indices, Param,
+    UndoLog, Whole, indices,
 };
 pub use array::{SaveError, SharedArray};
 pub use array_builder::ArrayBuilder;

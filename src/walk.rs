@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ndarray::Ix1;
 use pinpool_kernels::Undo;
 
-use crate::args::{ChunkMut, ChunkUndo, Description, Old, Param};
+use crate::args::{ChunkMut, ChunkUndo, Description, Param, UndoLog};
 use crate::array::SharedArray;
 use crate::checkpoint::{Attached, Checkpoint};
 use crate::config::MAX_JOBS;
@@ -103,7 +103,7 @@ fn tiles((mut c, salt): (ChunkUndo<'_, u64, Ix1>, u64), ctx: &mut Ctx) -> u64 {
 }
 
 /// Stops once, when it has kept something.
-struct Pausing<'a>(Old<'a, u64>);
+struct Pausing<'a>(UndoLog<'a, u64>);
 
 impl Undo for Pausing<'_> {
     fn old(&mut self) -> &mut [f64] {

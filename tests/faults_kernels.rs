@@ -8,8 +8,8 @@ use std::time::Duration;
 use faults::{alone, pool, serial, signal_child, stir, wait_until, watchdog};
 use pinpool::ndarray::Ix1;
 use pinpool::{
-    ArgsError, Backend, ChunkMut, ChunkUndo, Ctx, Death, Error, JobError, Old, OnDeath, Param,
-    Pool, SharedArray, indices, kernels,
+    ArgsError, Backend, ChunkMut, ChunkUndo, Ctx, Death, Error, JobError, OnDeath, Param, Pool,
+    SharedArray, UndoLog, indices, kernels,
 };
 use rustix::process::Signal;
 
@@ -212,7 +212,7 @@ fn undo_copies_that_the_kernel_takes_are_as_good_as_those_before_it() {
 
 /// The flagship, killed at random by itself: after each block's undo copy, in some chunks.
 fn dying_flagship((c, _): (ChunkUndo<'_, f64, Ix1>, u64), ctx: &mut Ctx) -> f64 {
-    struct Dying<'a>(Old<'a, f64>, bool);
+    struct Dying<'a>(UndoLog<'a, f64>, bool);
     impl kernels::Undo for Dying<'_> {
         fn old(&mut self) -> &mut [f64] {
             self.0.room()

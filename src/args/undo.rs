@@ -118,12 +118,12 @@ pub struct ChunkUndo<'w, T, D: Dimension> {
 
 /// Where a kernel keeps old elements of its chunk.
 #[derive(Debug)]
-pub struct Old<'c, T> {
+pub struct UndoLog<'c, T> {
     old: &'c mut [T],
     kept: &'c AtomicU64,
 }
 
-impl<T: Pod> Old<'_, T> {
+impl<T: Pod> UndoLog<'_, T> {
     /// Room for the old elements, as many as the chunk has.
     ///
     /// Nothing else may be written there, not even for a while: with a durable checkpoint all of it
@@ -155,13 +155,13 @@ impl<T: Pod> Old<'_, T> {
     }
 }
 
-impl Undo for Old<'_, f64> {
+impl Undo for UndoLog<'_, f64> {
     fn old(&mut self) -> &mut [f64] {
         self.old
     }
 
     fn kept(&mut self, n: usize) {
-        Old::kept(self, n);
+        UndoLog::kept(self, n);
     }
 }
 
@@ -187,7 +187,7 @@ impl<'w, T: Pod, D: Dimension> ChunkUndo<'w, T, D> {
     /// Where `len` is 0.
     pub fn for_each_tile(&mut self, len: usize, mut f: impl FnMut(&mut [T])) {
         self.tiled = true;
-        let mut old = Old { old: self.old, kept: self.kept };
+        let mut old = UndoLog { old: self.old, kept: self.kept };
         let mut done = 0;
         for tile in self.all.chunks_mut(len) {
             let end = done + tile.len();
@@ -222,9 +222,9 @@ impl<'w, T: Pod, D: Dimension> ChunkUndo<'w, T, D> {
     /// # Panics
     /// Where tiles were given before: their old values are in the room.
     #[must_use]
-    pub fn with_undo(self) -> (&'w mut [T], Old<'w, T>) {
+    pub fn with_undo(self) -> (&'w mut [T], UndoLog<'w, T>) {
         assert!(!self.tiled, "the chunk has been changed by tiles: take `with_undo` first");
-        (self.all, Old { old: self.old, kept: self.kept })
+        (self.all, UndoLog { old: self.old, kept: self.kept })
     }
 }
 

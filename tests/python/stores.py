@@ -112,7 +112,9 @@ def event_arm(name, steps, i):
     if re.match(r"stlr\s+xzr,", text):
         return "disarm"
     if store := re.match(r"stlr\s+x(\d+),", text):
-        one = re.match(r"add [xw]\d+, #0x1$", value_of(steps, i, store[1]))
+        one = re.match(r"add [xw](\d+), #0x1$", value_of(steps, i, store[1]))
+        if one and one[1] == store[1]:
+            return None  # a count of its own; the chunk's number is still wanted
         return "arm" if one else "done"
     if call := re.match(r"blr\s+x(\d+)$", text):
         return "kernel" if value_of(steps, i, call[1]).endswith("#16]") else None
