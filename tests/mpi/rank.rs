@@ -75,6 +75,10 @@ macro_rules! jobs {
             let shift = ctx.chunk() as f64 / ctx.chunks() as f64;
             c.iter_mut().for_each(|a| *a = *a * by + shift);
         })?;
+        on.for_each(x.chunks_undo(512), |mut c, ctx| {
+            let shift = ctx.chunk() as f64 / 1e4;
+            c.for_each_tile(100, |tile| tile.iter_mut().for_each(|a| *a += shift));
+        })?;
         let slots = on.map(x.chunks(CHUNK), |c, _| kernels::trig_power_sum(&c, 3))?;
         let folded = on.map_reduce(x.chunks(128), |c, _| c.sum(), fold)?;
         let streams = on.try_map($indices, |i, ctx| match ctx.rng().next_u64() {
