@@ -3,15 +3,41 @@
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 use pinpool::Pages;
-use pinpool::placement::{Bind, CoreKind, Pin, PlacementOptions, Places, Smt};
+use pinpool::placement::{Bind, CoreKind, Pin, PlacementError, PlacementOptions, Places, Smt};
 
 use crate::cli::args::JobArgs;
 use crate::cli::numbers;
 use crate::cli::pages::NodeArgs;
+
+/// Policies between commas, as many as there are; a number goes on with the list before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct Policies(pub(in crate::cli) Vec<Bind>);
+
+impl FromStr for Policies {
+    type Err = PlacementError;
+
+    fn from_str(text: &str) -> Result<Policies, PlacementError> {
+        let mut words: Vec<String> = Vec::new();
+        for piece in text.split(',') {
+            match words.last_mut() {
+                Some(word)
+                    if word.starts_with("list:")
+                        && piece.starts_with(|c: char| c.is_ascii_digit()) =>
+                {
+                    word.push(',');
+                    word.push_str(piece);
+                }
+                _ => words.push(piece.to_owned()),
+            }
+        }
+        words.iter().map(|word| word.parse()).collect::<Result<_, _>>().map(Policies)
+    }
+}
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SweepArgs {
@@ -22,9 +48,9 @@ pub(in crate::cli) struct SweepArgs {
     #[arg(long, value_name = "T,…", value_delimiter = ',', value_parser = numbers::count)]
     pub(in crate::cli) workers: Vec<usize>,
 
-    /// Policies, such as close,spread [default: the one that `run` takes].
-    #[arg(long, value_name = "POLICY,…", value_delimiter = ',')]
-    pub(in crate::cli) bind: Vec<Bind>,
+    /// Policies, such as close,spread,list:0,2 [default: the one that `run` takes].
+    #[arg(long, value_name = "POLICY,…")]
+    pub(in crate::cli) bind: Vec<Policies>,
 
     /// Chunk lengths, such as 1k,32k [default: the one that `run` takes].
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = numbers::count, conflicts_with = "chunk")]
@@ -125,6 +151,22 @@ impl SweepArgs {
             kind: self.kind,
             oversubscribe: self.oversubscribe,
             ..PlacementOptions::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_among_policies_has_its_commas() {
+        let read = |text: &str| text.parse::<Policies>().map(|p| p.0);
+        let one = |text: &str| text.parse::<Bind>().unwrap();
+        let found = read("close,list:0,2,4-8:2,spread,list:1").unwrap();
+        assert_eq!(found, ["close", "list:0,2,4-8:2", "spread", "list:1"].map(one));
+        for text in ["close,1", "", "close,", "list:0,,2", "near"] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 }

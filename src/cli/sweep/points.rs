@@ -81,7 +81,8 @@ impl Policy {
         whose: Whose,
         defaults: impl Fn(usize) -> Vec<usize>,
     ) -> Result<Vec<Policy>, Failure> {
-        let mut binds: Vec<Option<Bind>> = once(&args.bind).into_iter().map(Some).collect();
+        let asked: Vec<_> = args.bind.iter().flat_map(|policies| policies.0.clone()).collect();
+        let mut binds: Vec<Option<Bind>> = once(&asked).into_iter().map(Some).collect();
         if binds.is_empty() {
             binds.push(None);
         }
