@@ -190,8 +190,17 @@ struct Verdict {
     nested_wrong: usize,
 }
 
+impl Verdict {
+    fn is_convicted(&self) -> bool {
+        self.wrong + self.nested_wrong >= ENOUGH
+    }
+}
+
 /// The chosen mutant is one of the process.
 static ONE: Mutex<()> = Mutex::new(());
+
+/// More wrong ends than these say nothing new.
+const ENOUGH: usize = 8;
 
 /// The whole walk; `thin` takes each n-th image, `nested` each n-th for the walk inside recovery.
 fn walk(form: Form, thin: usize, nested: usize) -> Verdict {
@@ -205,15 +214,22 @@ fn walk(form: Form, thin: usize, nested: usize) -> Verdict {
             [theatre.ends_well(image, take_over), theatre.ends_well(image, take_over_half_way)]
         })
         .filter(|well| !well)
+        .take(ENOUGH)
         .count();
     let mut v = Verdict { steps, images: images.len(), wrong, ..Verdict::default() };
     for image in images.iter().step_by(nested) {
+        if v.is_convicted() {
+            break;
+        }
         let (steps, inner) = theatre.walk(image, |stage| stage.recover(0, 0));
         v.nested_steps += steps;
         v.nested_images += inner.len();
         for image in &inner {
             v.nested_wrong += usize::from(!theatre.ends_well(image, take_over));
             v.nested_wrong += usize::from(!theatre.ends_well(image, take_over_half_way));
+            if v.is_convicted() {
+                break;
+            }
         }
     }
     v
@@ -227,16 +243,19 @@ fn walk_on_file(form: Form, nested: usize) -> Verdict {
     let path = folder.path().join("x.npy");
     let theatre = Theatre::new(form, Stage::on_file(&path, form, 2, chunks, rows, SALT));
     let (steps, images) = theatre.walk(&theatre.first, |stage| stage.work(0, 0));
-    let wrong =
-        images.iter().filter(|image| !theatre.ends_well(image, |_, _| go_on(&path, form))).count();
+    let wrong = |image: &&Image| !theatre.ends_well(image, |_, _| go_on(&path, form));
+    let wrong = images.iter().filter(wrong).take(ENOUGH).count();
     let mut v = Verdict { steps, images: images.len(), wrong, ..Verdict::default() };
     for image in images.iter().skip(nested.min(images.len())).step_by(nested) {
+        if v.is_convicted() {
+            break;
+        }
         let begin = |_: &Stage| drop(Stage::resumed(&path, form, 1, rows, SALT));
         let (steps, inner) = theatre.walk(image, begin);
         v.nested_steps += steps;
         v.nested_images += inner.len();
         let wrong = |image: &&Image| !theatre.ends_well(image, |_, _| go_on(&path, form));
-        v.nested_wrong += inner.iter().filter(wrong).count();
+        v.nested_wrong += inner.iter().filter(wrong).take(ENOUGH).count();
     }
     v
 }
