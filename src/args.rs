@@ -23,8 +23,8 @@ mod undo;
 
 pub(crate) use description::{Description, reuse};
 pub(crate) use mapping::Mapping;
-pub(crate) use undo::old_parts;
 pub use undo::{ChunkUndo, ChunksUndo, UndoLog};
+pub(crate) use undo::{journal_bytes, old_parts};
 
 /// An argument of a job, or a tuple of arguments.
 ///

@@ -107,8 +107,9 @@ impl KernelEntry {
     /// Runs the kernel on one chunk; a panic ends here.
     ///
     /// # Safety
-    /// `call` describes a job that was made for this entry, its bases map the segments described, its
-    /// journal is the caller's own with room for the undo copies described, the chunk is claimed by the caller, and `result` has room for the kernel's result.
+    /// `call` describes a job that was made for this entry, its bases map the segments described,
+    /// its journal is the caller's own with room for the undo copies described, the chunk is claimed
+    /// by the caller, and `result` has room for the kernel's result.
     pub(crate) unsafe fn run(&self, call: &mut Call<'_, '_>) -> Outcome {
         let run = self.run;
         // SAFETY: the contract is the caller's.

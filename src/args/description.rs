@@ -12,8 +12,7 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 use ndarray::Dimension;
 
-use super::undo::with_part;
-use super::{Args, Part};
+use super::{Args, Part, journal_bytes};
 use crate::array::SharedArray;
 use crate::chunk::chunk_count;
 use crate::config::{MAX_ARGS, MAX_CHUNKS, MAX_JOBS, MAX_NDIM, MAX_PARAM_BYTES};
@@ -61,7 +60,6 @@ pub struct Description {
     /// Which of the arguments are dealt to ranks, and how.
     #[cfg(feature = "mpi")]
     pub(crate) dealt: crate::cluster::deal::DealtArgs,
-    journal_bytes: u64,
     params: usize,
 }
 
@@ -85,7 +83,6 @@ impl Description {
             part: None,
             #[cfg(feature = "mpi")]
             dealt: Default::default(),
-            journal_bytes: 0,
             params: 0,
         }
     }
@@ -93,7 +90,8 @@ impl Description {
     pub(crate) fn complete(mut self) -> Description {
         self.desc.head.chunks = self.chunks.unwrap_or(1);
         self.desc.head.total_chunks = self.desc.head.chunks;
-        self.desc.head.journal_bytes = self.journal_bytes;
+        // No chunk is longer than the first.
+        self.desc.head.journal_bytes = journal_bytes(&self.desc, 0) as u64;
         self.desc.head.param_bytes = self.params as u64;
         self
     }
@@ -177,8 +175,6 @@ impl Description {
             }
             self.set_chunks(chunk_count(rows, chunk_rows as u64))?;
         }
-        let bytes = rows.min(chunk_rows as u64) * row_bytes;
-        self.journal_bytes = with_part(self.journal_bytes, kind, bytes);
         let arg = self.next()?;
         arg.kind = kind as u64;
         arg.segment = segment.id();

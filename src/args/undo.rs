@@ -25,11 +25,7 @@ use crate::error::ArgsError;
 use crate::layout::{ArgKind, JobDesc};
 use crate::mutant::{self, Mutant};
 
-/// Bytes of a journal before the elements that a kernel keeps: the number of them that count, and
-/// what keeps them on lines of their own.
-pub(crate) const KEPT_HEAD_BYTES: usize = 64;
-
-/// Bytes of a cache line.
+/// Bytes of a cache line. The number of bytes kept has one to itself, and so the old bytes begin one.
 const LINE_BYTES: usize = 64;
 
 /// Where the undo copy of one argument's chunk lies in a journal.
@@ -40,15 +36,56 @@ pub(crate) struct OldPart {
     /// The chunk's bytes in the argument's segment.
     pub(crate) bytes: Range<usize>,
     /// Bytes from the journal's start to the number of bytes kept; `None`: all of them count.
-    pub(crate) kept: Option<usize>,
+    kept: Option<usize>,
     /// Bytes from the journal's start to the old bytes.
-    pub(crate) at: usize,
+    at: usize,
 }
 
 impl OldPart {
     /// Bytes from the journal's start to behind this part.
     pub(crate) fn end(&self) -> usize {
         self.at.saturating_add(self.bytes.len())
+    }
+
+    /// Before the kernel: keeps the chunk, or, where the kernel will do it (and not `ahead` of it),
+    /// says that nothing is kept so far.
+    ///
+    /// # Safety
+    /// `base` is a mapping of the argument's segment with the chunk in it, `journal` one of a journal
+    /// with this part in it that overlaps no array; nobody else writes either.
+    pub(crate) unsafe fn begin(&self, base: *mut u8, journal: *mut u8, ahead: bool) {
+        // SAFETY: the contract is the caller's.
+        let kept = self.kept.map(|at| unsafe { kept_word(journal.wrapping_add(at)) });
+        if let Some(kept) = kept {
+            kept.store(0, Ordering::Relaxed);
+            if !ahead {
+                return;
+            }
+        }
+        let from = base.wrapping_add(self.bytes.start).cast_const();
+        let to = journal.wrapping_add(self.at);
+        // SAFETY: the contract is the caller's.
+        unsafe { ptr::copy_nonoverlapping(from, to, self.bytes.len()) };
+        compiler_fence(Ordering::SeqCst);
+        if let Some(kept) = kept {
+            kept.store(self.bytes.len() as u64, Ordering::Release);
+        }
+    }
+
+    /// Copies back what is kept. The number of bytes is read once and not believed: it counts up to
+    /// the chunk's own.
+    ///
+    /// # Safety
+    /// As for [`begin`](Self::begin).
+    pub(crate) unsafe fn put_back(&self, base: *mut u8, journal: *mut u8) {
+        // SAFETY: the contract is the caller's.
+        let kept = self.kept.map(|at| unsafe { kept_word(journal.wrapping_add(at)) });
+        let kept = kept.map_or(u64::MAX, |kept| kept.load(Ordering::Acquire));
+        let bytes = self.bytes.len().min(usize::try_from(kept).unwrap_or(usize::MAX));
+        let from = journal.wrapping_add(self.at).cast_const();
+        let to = base.wrapping_add(self.bytes.start);
+        // SAFETY: the contract is the caller's.
+        unsafe { ptr::copy_nonoverlapping(from, to, bytes) };
     }
 }
 
@@ -63,22 +100,16 @@ pub(crate) fn old_parts(desc: &JobDesc, chunk: u64) -> impl Iterator<Item = OldP
     changed.scan(0usize, move |end, (arg, description, by_kernel)| {
         let bytes = chunk_bytes(description, chunk);
         let kept = by_kernel.then(|| end.next_multiple_of(LINE_BYTES));
-        let at = kept.map_or(*end, |kept| kept + KEPT_HEAD_BYTES);
+        let at = kept.map_or(*end, |kept| kept + LINE_BYTES);
         let part = OldPart { arg, bytes, kept, at };
         *end = part.end();
         Some(part)
     })
 }
 
-/// Bytes of a journal up to `before` with a part more whose chunks have `bytes` at most.
-pub(super) fn with_part(before: u64, kind: ArgKind, bytes: u64) -> u64 {
-    match kind {
-        ArgKind::Update => before + bytes,
-        ArgKind::Undo => {
-            before.next_multiple_of(LINE_BYTES as u64) + KEPT_HEAD_BYTES as u64 + bytes
-        }
-        _ => before,
-    }
+/// Bytes of a journal that the undo copy of `chunk` takes.
+pub(crate) fn journal_bytes(desc: &JobDesc, chunk: u64) -> usize {
+    old_parts(desc, chunk).last().map_or(0, |part| part.end())
 }
 
 /// The number of bytes that are kept, at this address.
@@ -290,48 +321,5 @@ impl<T: Pod, D: Dimension> Args for ChunksUndo<'_, T, D> {
         // SAFETY: as above; the number stands at a line's start.
         let kept = unsafe { kept_word(journal.wrapping_add(part.kept.unwrap_or(0))) };
         ChunkUndo { all, shape, old, kept, tiled: false }
-    }
-}
-
-impl OldPart {
-    /// Before the kernel: keeps the chunk, or, where the kernel will do it (and not `ahead` of it),
-    /// says that nothing is kept so far.
-    ///
-    /// # Safety
-    /// `base` is a mapping of the argument's segment with the chunk in it, `journal` one of a journal
-    /// with this part in it that overlaps no array; nobody else writes either.
-    pub(crate) unsafe fn begin(&self, base: *mut u8, journal: *mut u8, ahead: bool) {
-        // SAFETY: the contract is the caller's.
-        let kept = self.kept.map(|at| unsafe { kept_word(journal.wrapping_add(at)) });
-        if let Some(kept) = kept {
-            kept.store(0, Ordering::Relaxed);
-            if !ahead {
-                return;
-            }
-        }
-        let from = base.wrapping_add(self.bytes.start).cast_const();
-        let to = journal.wrapping_add(self.at);
-        // SAFETY: the contract is the caller's.
-        unsafe { ptr::copy_nonoverlapping(from, to, self.bytes.len()) };
-        compiler_fence(Ordering::SeqCst);
-        if let Some(kept) = kept {
-            kept.store(self.bytes.len() as u64, Ordering::Release);
-        }
-    }
-
-    /// Copies back what is kept. The number of bytes is read once and not believed: it counts up to
-    /// the chunk's own.
-    ///
-    /// # Safety
-    /// As for [`begin`](Self::begin).
-    pub(crate) unsafe fn put_back(&self, base: *mut u8, journal: *mut u8) {
-        // SAFETY: the contract is the caller's.
-        let kept = self.kept.map(|at| unsafe { kept_word(journal.wrapping_add(at)) });
-        let kept = kept.map_or(u64::MAX, |kept| kept.load(Ordering::Acquire));
-        let bytes = self.bytes.len().min(usize::try_from(kept).unwrap_or(usize::MAX));
-        let from = journal.wrapping_add(self.at).cast_const();
-        let to = base.wrapping_add(self.bytes.start);
-        // SAFETY: the contract is the caller's.
-        unsafe { ptr::copy_nonoverlapping(from, to, bytes) };
     }
 }

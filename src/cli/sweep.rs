@@ -29,7 +29,7 @@ use super::page::PageFile;
 use super::plan::Plan;
 use super::progress::Progress;
 use super::session::{Session, Setup};
-use points::{Point, place_words};
+use points::Point;
 use record::{Measurement, Record};
 use table::Summary;
 
@@ -141,7 +141,7 @@ impl WithJob for Measure<'_> {
         record.add(Measurement {
             workers: point.workers,
             bind: point.bind.clone(),
-            places: place_words(&point.placement).join(" "),
+            places: point.places.clone(),
             pages: point.pages,
             chunk: report.chunk,
             default_chunk: point.chunk.is_none(),

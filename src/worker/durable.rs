@@ -9,7 +9,7 @@
 use std::io;
 
 use super::task::Task;
-use crate::args::{chunk_bytes, old_parts};
+use crate::args::{chunk_bytes, journal_bytes};
 use crate::layout::{ArgKind, DURABLE};
 use crate::sys::flush::{self, Step};
 
@@ -23,7 +23,7 @@ impl Task {
     #[cold]
     #[inline(never)]
     pub(super) fn sync_journal(&self, chunk: u64) -> Result<(), String> {
-        let bytes = old_parts(&self.desc, chunk).last().map_or(0, |part| part.end());
+        let bytes = journal_bytes(&self.desc, chunk);
         told(flush::range(Step::Journal, self.journal_base, bytes), "the checkpoint")
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Point {
     pub(super) placement: PlacementOptions,
     pub(super) workers: usize,
     pub(super) bind: String,
+    /// What places are, in the words of the command line.
+    pub(super) places: String,
     pub(super) pages: Pages,
     pub(super) nodes: NodeArgs,
     /// As it is asked for; `None` for the default.
@@ -34,12 +36,14 @@ impl Point {
         let (pages, chunks) = (once(&args.pages), chunks(args));
         let mut points = Vec::new();
         for policy in Policy::all(args, topology, Whose::Ours, ends)? {
+            let places = place_words(&policy.options).join(" ");
             for &workers in &policy.counts {
                 for &pages in &pages {
                     points.extend(chunks.iter().map(|&chunk| Point {
                         placement: policy.with(workers),
                         workers,
                         bind: policy.bind.to_string(),
+                        places: places.clone(),
                         pages,
                         nodes: args.nodes,
                         chunk,

@@ -9,7 +9,7 @@ use std::path::Path;
 use pinpool::Pages;
 
 use super::SweepArgs;
-use super::points::{Point, place_words};
+use super::points::Point;
 use crate::cli::failure::Failure;
 use crate::cli::plan::Plan;
 
@@ -38,7 +38,7 @@ impl Measurement {
         let chunk = if self.default_chunk { None } else { Some(self.chunk) };
         self.workers == point.workers
             && self.bind == point.bind
-            && self.places == place_words(&point.placement).join(" ")
+            && self.places == point.places
             && self.pages == point.pages
             && chunk == point.chunk
     }
