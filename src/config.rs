@@ -56,6 +56,10 @@ pub(crate) const ROOM_AT_ONCE: usize = 32;
 /// How long that moment is. There is no lack of work meanwhile.
 pub(crate) const ROOM_SPIN_NS: u64 = 10_000;
 
+/// Full batches of calls in flight in one pool; who makes more calls waits. There is no lack of work
+/// with so many, and their memory stays in the caches.
+pub(crate) const BATCHES_AHEAD: usize = 4;
+
 /// How many turns before a job's own a worker asks for its cache lines.
 pub(crate) const SLOTS_AHEAD: usize = 4;
 

@@ -214,6 +214,26 @@ impl Control {
         self.wake(wanted);
     }
 
+    /// Says that a call was added to a batch: to nobody while every worker has something to do, since
+    /// who comes to the end of that looks for such calls before it rests.
+    #[inline]
+    pub(crate) fn announce_call(&self) {
+        let idle = &self.header().idle.bits[..self.workers().div_ceil(64)];
+        if idle.iter().any(|bits| bits.load(Ordering::SeqCst) != 0) {
+            self.announce(1);
+        }
+    }
+
+    /// Says whether a worker has nothing to do.
+    pub(crate) fn set_idle(&self, worker: usize, idle: bool) {
+        let (group, bit) = (&self.header().idle.bits[worker / 64], 1u64 << (worker % 64));
+        if idle {
+            group.fetch_or(bit, Ordering::SeqCst);
+        } else {
+            group.fetch_and(!bit, Ordering::SeqCst);
+        }
+    }
+
     /// Wakes up to `wanted` sleepers. Costs a load a 64 workers where nobody sleeps.
     pub(crate) fn wake(&self, wanted: usize) {
         let bits = &self.header().sleepers.bits;
@@ -288,8 +308,12 @@ impl Control {
     /// know. A hint: who sleeps on it looks again after a while.
     #[inline]
     pub(crate) fn tell_watchers(&self, line: &JobLine) {
-        if line.watchers.load(Ordering::Relaxed) == 0 {
+        let watchers = line.watchers.load(Ordering::Relaxed);
+        if watchers == 0 {
             return;
+        }
+        if watchers >= FUTURE {
+            self.ring_ended();
         }
         line.news.fetch_add(1, Ordering::SeqCst);
         if line.sleepers.load(Ordering::SeqCst) != 0 {

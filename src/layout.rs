@@ -21,7 +21,7 @@ use bytemuck::{Pod, Zeroable};
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"pinpool\x01");
 
 /// Layout version of the control block; parent and worker must agree.
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;
 
 /// The first page: what never changes, then the hot words on cache lines of their own.
 #[derive(Debug)]
@@ -49,7 +49,10 @@ pub(crate) struct Header {
     /// Rises when a job ends that a task awaits; the thread that wakes tasks sleeps on it.
     pub(crate) ended: Event,
     /// One bit a worker: it says that it sleeps. Set by the worker, cleared by who wakes it.
-    pub(crate) sleepers: Sleepers,
+    pub(crate) sleepers: WorkerBits,
+    /// One bit a worker: it found nothing to do, and wants to be told of calls that are added to a
+    /// job. Set and cleared by the worker; by recovery after its death.
+    pub(crate) idle: WorkerBits,
     pub(crate) initializer_param: [AtomicU64; MAX_PARAM_BYTES / 8],
 }
 
@@ -81,7 +84,7 @@ pub(crate) struct Event {
 
 #[derive(Debug)]
 #[repr(C, align(128))]
-pub(crate) struct Sleepers {
+pub(crate) struct WorkerBits {
     pub(crate) bits: [AtomicU64; 16],
 }
 
@@ -156,6 +159,9 @@ pub(crate) struct JobLine {
     /// Chunks that an earlier run has done, of a job that goes on from a checkpoint. Written by the
     /// parent while no job is live in the slot.
     pub(crate) before: AtomicU64,
+    /// Chunks at whose end the job is over; [`OPEN`] while calls may still be added. Written by the
+    /// parent alone.
+    pub(crate) total: AtomicU64,
     /// Futex word: rises with each chunk's end and the job's.
     pub(crate) news: AtomicU32,
     /// How many callers sleep on `news`.
@@ -163,7 +169,11 @@ pub(crate) struct JobLine {
     pub(crate) complete: Complete,
 }
 
-/// A task among the [`waiters`](Complete::waiters): it is woken through [`Header::ended`].
+/// [`JobLine::total`] of a batch that takes more calls.
+pub(crate) const OPEN: u64 = u64::MAX;
+
+/// A task among the [`waiters`](Complete::waiters), or the [watchers](JobLine::watchers): it is
+/// woken through [`Header::ended`].
 pub(crate) const FUTURE: u64 = 1 << 32;
 
 /// What a caller waits on: the low half of `epoch` is its futex word.
@@ -300,6 +310,46 @@ pub(crate) const KEEP_GOING: u64 = 1;
 /// Flag: each step of a chunk reaches the disk before the next one (a checkpoint alone has it).
 pub(crate) const DURABLE: u64 = 2;
 
+/// Flag: the job is a batch of calls. What a chunk runs stands in its [`CallRecord`], and one that
+/// fails ends nothing but itself.
+pub(crate) const CALLS: u64 = 4;
+
+/// Calls of a batch: its words lie in the job's slot.
+pub(crate) const BATCH_CALLS: usize = INLINE_WORDS;
+
+/// Words of parameters, and of a result, that a call in a batch may have.
+pub(crate) const CALL_PARAM_WORDS: usize = 4;
+pub(crate) const CALL_RESULT_WORDS: usize = 8;
+
+/// One call of a batch: a line that the parent writes, and one that the worker writes.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct CallRecord {
+    /// The batch's epoch above bit 0, stored last: the call is there. Bit 0: it was cancelled. Of
+    /// another epoch: there is no call yet.
+    pub(crate) ready: AtomicU64,
+    /// Place of the kernel's entry, as in [`JobHead::entry`].
+    pub(crate) entry: AtomicU64,
+    /// Job number of the random stream.
+    pub(crate) stream: AtomicU64,
+    /// Bytes of each parameter, one byte each from the lowest; in the highest two the words of the
+    /// result and the number of parameters.
+    pub(crate) shape: AtomicU64,
+    pub(crate) params: [AtomicU64; CALL_PARAM_WORDS],
+    /// What the kernel gave; of a call that failed: kind and bytes of text, as in [`ErrorRecord`].
+    pub(crate) result: [AtomicU64; CALL_RESULT_WORDS],
+}
+
+/// The text of a call that failed.
+pub(crate) type CallText = [AtomicU64; ERROR_TEXT_BYTES / 8];
+
+/// A batch's segment: a record a call, then a text a call.
+pub(crate) const BATCH_TEXTS: usize = BATCH_CALLS * size_of::<CallRecord>();
+pub(crate) const BATCH_BYTES: usize = BATCH_TEXTS + BATCH_CALLS * size_of::<CallText>();
+
+/// The call was cancelled before it began; beside [`PANIC`] and [`RETURNED`].
+pub(crate) const CANCELLED: u64 = 3;
+
 /// A job as it travels: `head`, then `args[..head.args]`, then `params`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -360,6 +410,7 @@ const _: () = {
     assert!(size_of::<ErrorRecord>().is_multiple_of(64));
     assert!(size_of::<Tally>() == 64);
     assert!(size_of::<Complete>() == 128);
+    assert!(size_of::<CallRecord>() == 128);
     assert!(align_of::<WorkerState>() == 128 && align_of::<JobLine>() == 128);
 };
 

@@ -4,6 +4,7 @@
 //! caller. What differs is behind [`SegmentSource`]. Each step leaves a state that another worker
 //! can continue from; the steps W1 to W6 are those of `control.md`.
 
+mod call;
 mod durable;
 mod task;
 mod turn;
@@ -22,12 +23,13 @@ use crate::control::Control;
 use crate::ctx::Ctx;
 use crate::cursor::Cursor;
 use crate::entry::{Call, KernelEntry, Outcome};
-use crate::layout::{ArgKind, BUSY, JobDesc, RETURNED, SLEEPING, SPINNING};
+use crate::layout::{ArgKind, BUSY, CALLS, JobDesc, RETURNED, SLEEPING, SPINNING};
 use crate::panics::set_in_kernel;
 use crate::protocol::{Owner, Word};
 use crate::segment::Segment;
 use crate::trace::{EventKind, Recorder};
 
+use call::Scratch;
 use task::Task;
 use turn::{Turn, report};
 
@@ -58,6 +60,9 @@ pub(crate) struct Worker<S> {
     /// Chunks that it may still run before it makes room for a successor.
     left: Cell<u64>,
     trace: Recorder,
+    scratch: Scratch,
+    /// One bit a slot: its task is, or was, a batch of calls.
+    batches: u64,
 }
 
 impl<S: SegmentSource> Worker<S> {
@@ -79,6 +84,8 @@ impl<S: SegmentSource> Worker<S> {
             tasks: (0..MAX_JOBS).map(|_| None).collect(),
             last: 0,
             mail_seen: 0,
+            scratch: call::scratch(),
+            batches: 0,
             control,
         }
     }
@@ -198,11 +205,12 @@ impl<S: SegmentSource> Worker<S> {
                 return true;
             }
             let rescan = line.rescan.load(Ordering::SeqCst);
-            if rescan == task.rescan {
+            if rescan != task.rescan {
+                task.rescan = rescan;
+                task.cursor.rescan();
+            } else if !task.has_calls(&self.control) {
                 return false;
             }
-            task.rescan = rescan;
-            task.cursor.rescan();
             task.exhausted = false;
             return true;
         }
@@ -226,16 +234,23 @@ impl<S: SegmentSource> Worker<S> {
             task.exhausted = true;
             return false;
         }
-        if S::IN_PROCESS {
+        let is_batch = task.desc.head.flags & CALLS != 0;
+        if S::IN_PROCESS && !is_batch {
             // Holding on would keep a dropped array, and its name, alive. A late look needs the
-            // words alone: all else is touched under a claim, while the job is active.
+            // words alone: all else is touched under a claim, while the job is active. (At a batch's
+            // records one looks without.)
             task.segments.truncate(usize::from(task.desc.head.words != 0));
         }
         task.epoch = epoch;
         task.rescan = rescan;
         task.exhausted = false;
         let workers = self.control.workers();
+        self.batches = self.batches & !(1 << task.slot) | u64::from(is_batch) << task.slot;
         task.cursor = Cursor::new(task.desc.head.chunks, self.index, workers);
+        if is_batch {
+            // Calls are taken in the order in which they were made.
+            task.cursor.rescan();
+        }
         task.cursor.open(self.control.tally(task.slot, self.index), epoch);
         true
     }
@@ -256,6 +271,7 @@ impl<S: SegmentSource> Worker<S> {
             index: self.index,
             left: &self.left,
             trace: &self.trace,
+            scratch: &self.scratch,
         };
         set_in_kernel(true);
         let (ran, finished) = turn.run(&mut cursor, &mut self.ctx);
@@ -270,6 +286,32 @@ impl<S: SegmentSource> Worker<S> {
 
     /// Looks for work for a while, then sleeps until somebody says that there is some.
     fn idle(&mut self, seq: u64) {
+        self.control.set_idle(self.index, true);
+        // A call that was added before that could be seen was told to nobody.
+        if !self.has_calls() {
+            self.rest(seq);
+        }
+        self.control.set_idle(self.index, false);
+    }
+
+    /// Whether a batch that this worker was in has a call for it.
+    fn has_calls(&mut self) -> bool {
+        let mut rest = self.batches;
+        while rest != 0 {
+            let slot = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            let Some(task) = self.tasks[slot].as_mut().filter(|task| task.epoch != 0) else {
+                continue;
+            };
+            let live = self.control.job(slot).live.load(Ordering::SeqCst) == task.epoch;
+            if live && task.has_calls(&self.control) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn rest(&mut self, seq: u64) {
         let began = self.trace.start();
         let mail = self.read_mail();
         let (dispatch, shutdown) =
@@ -325,7 +367,8 @@ pub(crate) fn is_over(control: &Control, slot: usize, epoch: u64, words: &[Atomi
         return words.iter().all(|w| !Word(w.load(Ordering::SeqCst)).is_claimed_in(epoch));
     }
     let over: u64 = (0..control.workers()).map(|w| control.tally(slot, w).count(epoch)).sum();
-    over + control.job(slot).before.load(Ordering::Relaxed) == words.len() as u64
+    let line = control.job(slot);
+    over + line.before.load(Ordering::Relaxed) == line.total.load(Ordering::SeqCst)
 }
 
 /// Spins until `done` or until the time is up; says which.

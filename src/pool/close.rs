@@ -70,6 +70,20 @@ impl Pool {
         }
     }
 
+    /// Cancels a job, or one call of a batch.
+    pub(super) fn cancel_ticket(&self, ticket: &Ticket) {
+        let Some((batch, call)) = ticket.call() else {
+            return self.cancel(ticket.slot(), ticket.epoch());
+        };
+        if self.jobs.cancel_call(batch, call)
+            && let Crew::Processes { supervisor } = &self.crew
+            && let Some(at) = Instant::now().checked_add(self.cancel_grace)
+        {
+            self.jobs.limits.add_kill(batch.slot(), batch.epoch(), call as u64, at);
+            supervisor.ring();
+        }
+    }
+
     /// Puts deadlines on a job that was just published.
     pub(super) fn limit(&self, ticket: &Ticket, job: Option<Duration>, chunk: Option<Duration>) {
         let (slot, epoch) = (ticket.slot(), ticket.epoch());

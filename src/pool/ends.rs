@@ -18,11 +18,11 @@ impl Jobs {
     /// Whether the job is over.
     pub(crate) fn is_over(&self, ticket: &Ticket) -> bool {
         // What was taken out needs no look at memory that workers write.
-        self.was_taken_out(ticket) || self.slot_is_over(ticket.slot(), ticket.epoch())
-    }
-
-    pub(super) fn was_taken_out(&self, ticket: &Ticket) -> bool {
-        ticket.end().is_some()
+        ticket.was_taken_out()
+            || match ticket.call() {
+                None => self.slot_is_over(ticket.slot(), ticket.epoch()),
+                Some((batch, call)) => self.call_is_over(batch, call),
+            }
     }
 
     pub(super) fn slot_is_over(&self, slot: usize, epoch: u64) -> bool {
@@ -31,7 +31,11 @@ impl Jobs {
 
     /// Waits for the end of a job; `false` where the time was up before.
     pub(crate) fn wait(&self, ticket: &Ticket, limit: Option<Duration>) -> bool {
-        self.was_taken_out(ticket) || self.await_end(ticket.slot(), ticket.epoch(), limit)
+        ticket.was_taken_out()
+            || match ticket.call() {
+                None => self.await_end(ticket.slot(), ticket.epoch(), limit),
+                Some(_) => self.await_call(ticket, limit),
+            }
     }
 
     pub(super) fn await_end(&self, slot: usize, epoch: u64, limit: Option<Duration>) -> bool {
@@ -77,15 +81,14 @@ impl Jobs {
     }
 
     /// The end of a job that is over: what is in its inline result, or its error.
-    pub(crate) fn finish<'t>(&self, ticket: &'t Ticket) -> Result<&'t Bits, JobError> {
-        if ticket.end().is_none() {
+    pub(crate) fn finish(&self, ticket: &Ticket) -> Result<Bits, JobError> {
+        if !ticket.was_taken_out() {
+            if let Some((batch, call)) = ticket.call() {
+                return self.end_of_call(batch, call);
+            }
             self.take_out(ticket.slot(), ticket.epoch());
         }
-        match ticket.end() {
-            Some(Ok(bits)) => Ok(bits),
-            Some(Err(error)) => Err((**error).clone()),
-            None => Err(JobError::Cancelled),
-        }
+        ticket.end().map_or(Err(JobError::Cancelled), |end| end.map_err(JobError::clone))
     }
 
     /// Takes a job that is over out of its slot, if it is still there.
@@ -121,7 +124,10 @@ impl Jobs {
         }
     }
 
-    fn harvest_one(&self, inner: &mut Inner, slot: usize, job: Active) {
+    fn harvest_one(&self, inner: &mut Inner, slot: usize, mut job: Active) {
+        if let Some(calls) = job.calls.take() {
+            self.harvest_calls(inner, &job, &calls);
+        }
         let line = self.control.job(slot);
         let head = &job.desc.head;
         let end = if line.stop.load(Ordering::SeqCst) == job.epoch {
@@ -173,12 +179,15 @@ impl Jobs {
         let inner = self.lock();
         let jobs = inner.active.iter().enumerate();
         jobs.filter_map(|(slot, job)| Some((slot, job.as_ref()?)))
-            .map(|(slot, job)| (self.chunks_over(slot, job.epoch), job.desc.head.chunks))
+            .map(|(slot, job)| (self.chunks_over(slot, job.epoch), job.chunks()))
             .fold((0, 0), |sum, job| (sum.0 + job.0, sum.1 + job.1))
     }
 
     /// Chunks of one job that came to their end; 0 where its slot is another job's by now.
     pub(crate) fn progress_of(&self, ticket: &Ticket) -> u64 {
+        if ticket.call().is_some() {
+            return self.is_over(ticket).into();
+        }
         self.chunks_over(ticket.slot(), ticket.epoch())
     }
 
@@ -225,7 +234,8 @@ impl Jobs {
 
     /// Slots and epochs of the jobs that a scope waits for, the oldest first.
     pub(crate) fn of_scope(&self, scope: u64) -> Vec<(usize, u64)> {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        self.close_batches(&mut inner, |open| open == scope);
         let jobs = inner.active.iter().flatten().filter(|job| job.scope == scope);
         let mut jobs: Vec<_> = jobs.map(|job| (job.ticket.slot(), job.epoch)).collect();
         jobs.sort_by_key(|&(_, epoch)| epoch);
@@ -240,7 +250,8 @@ impl Jobs {
     /// Waits for every job that is in flight now.
     pub(crate) fn wait_all(&self) {
         let jobs: Vec<_> = {
-            let inner = self.lock();
+            let mut inner = self.lock();
+            self.close_batches(&mut inner, |_| true);
             let active = inner.active.iter().enumerate();
             active.filter_map(|(slot, job)| Some((slot, job.as_ref()?.epoch))).collect()
         };

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
@@ -29,8 +29,7 @@ use crate::layout::FUTURE;
 /// What a task waits for.
 #[derive(Debug)]
 struct Entry {
-    slot: usize,
-    epoch: u64,
+    ticket: Ticket,
     waker: Waker,
 }
 
@@ -40,6 +39,8 @@ struct Tasks {
     jobs: Arc<Jobs>,
     waiting: Mutex<(u64, HashMap<u64, Entry>)>,
     stop: AtomicBool,
+    /// A task began to wait for a call of a batch.
+    calls: AtomicBool,
 }
 
 impl Tasks {
@@ -59,11 +60,17 @@ impl Tasks {
             for waker in self.take_over() {
                 waker.wake();
             }
-            // A second at most, whatever happens: no wake-up is trusted with a hang.
-            let nap = Timespec { tv_sec: 1, tv_nsec: 0 };
+            // A second at most, whatever happens: no wake-up is trusted with a hang. A call that
+            // ended at the very moment when its task began to wait is not told.
+            let nap = if self.calls.swap(false, Ordering::SeqCst) {
+                Timespec { tv_sec: 0, tv_nsec: 20_000_000 }
+            } else {
+                Timespec { tv_sec: 1, tv_nsec: 0 }
+            };
             let woken = futex::wait(ended, futex::Flags::empty(), seen, Some(&nap));
             if woken == Err(rustix::io::Errno::TIMEDOUT) {
-                let late: Vec<_> = self.lock().1.values().map(|e| (e.slot, e.epoch)).collect();
+                let tickets = |e: &Entry| (e.ticket.slot(), e.ticket.epoch());
+                let late: Vec<_> = self.lock().1.values().map(tickets).collect();
                 late.into_iter().for_each(|(slot, epoch)| self.jobs.nudge(slot, epoch));
             }
         }
@@ -72,14 +79,19 @@ impl Tasks {
     /// Takes out the tasks whose jobs are over.
     fn take_over(&self) -> Vec<Waker> {
         let mut waiting = self.lock();
-        let over = waiting.1.extract_if(|_, e| self.jobs.slot_is_over(e.slot, e.epoch));
+        let over = waiting.1.extract_if(|_, e| self.jobs.is_over(&e.ticket));
         over.map(|(_, entry)| self.leave(entry)).collect()
     }
 
     fn leave(&self, entry: Entry) -> Waker {
-        let waiters = &self.jobs.control.job(entry.slot).complete.waiters;
-        waiters.fetch_sub(FUTURE, Ordering::SeqCst);
+        self.waiters(&entry.ticket).fetch_sub(FUTURE, Ordering::SeqCst);
         entry.waker
+    }
+
+    /// Where who ends the job, or the call, looks for tasks.
+    fn waiters(&self, ticket: &Ticket) -> &AtomicU64 {
+        let line = self.jobs.control.job(ticket.slot());
+        if ticket.call().is_some() { &line.watchers } else { &line.complete.waiters }
     }
 
     /// From here on the task is woken at the job's end, once. `known`: its number from before.
@@ -89,11 +101,16 @@ impl Tasks {
             entry.waker.clone_from(waker);
             return id;
         }
-        let (slot, epoch) = (ticket.slot(), ticket.epoch());
-        self.jobs.control.job(slot).complete.waiters.fetch_add(FUTURE, Ordering::SeqCst);
+        self.waiters(ticket).fetch_add(FUTURE, Ordering::SeqCst);
         waiting.0 += 1;
         let id = waiting.0;
-        waiting.1.insert(id, Entry { slot, epoch, waker: waker.clone() });
+        waiting.1.insert(id, Entry { ticket: ticket.clone(), waker: waker.clone() });
+        drop(waiting);
+        if ticket.call().is_some() {
+            // The thread has to look again soon: see `run`.
+            self.calls.store(true, Ordering::SeqCst);
+            self.jobs.control.ring_ended();
+        }
         id
     }
 
@@ -113,9 +130,12 @@ pub(super) struct Waiter {
 impl Waiter {
     /// `None`: there is no thread to be had.
     fn start(jobs: &Arc<Jobs>) -> Option<Waiter> {
-        let waiting = Mutex::default();
-        let tasks =
-            Arc::new(Tasks { jobs: Arc::clone(jobs), waiting, stop: AtomicBool::new(false) });
+        let tasks = Arc::new(Tasks {
+            jobs: Arc::clone(jobs),
+            waiting: Mutex::default(),
+            stop: AtomicBool::new(false),
+            calls: AtomicBool::new(false),
+        });
         let thread = std::thread::Builder::new().name("pinpool/futures".to_owned());
         let shared = Arc::clone(&tasks);
         let thread = thread.spawn(move || shared.run()).ok()?;

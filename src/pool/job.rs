@@ -8,12 +8,13 @@ use bytemuck::Pod;
 use ndarray::Ix1;
 
 use super::Pool;
+use super::calls::{self, NewCall};
 use super::checkpoint::{Like, OfJob};
 use super::jobs::{OnDeath, Submission};
 use super::limits::{Attention, Stall};
 use super::running::{Place, Progress, Running, Value};
 use super::ticket::{Bits, Ticket};
-use crate::args::{Args, Description, Part};
+use crate::args::{Args, Description, Part, reuse};
 use crate::array::SharedArray;
 use crate::checkpoint::CheckpointError;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
@@ -284,6 +285,10 @@ impl<'p> Job<'p> {
             return Err(ArgsError::NotACall { chunks }.into());
         }
         let (entry, bytes) = (Map::<A, F, R>::ENTRY, size_of::<R>());
+        if self.may_travel_in_a_batch() && calls::fits(&description, bytes) {
+            let ticket = self.add_call(description, entry, bytes)?;
+            return Ok(Running { ticket, chunks, value: Value::Read(None, read_bits) });
+        }
         if bytes > INLINE_RESULT_BYTES {
             let slot = SharedArray::<R, Ix1>::zeros(1)?;
             let place = (Arc::clone(slot.segment()), slot.data_offset());
@@ -292,6 +297,35 @@ impl<'p> Job<'p> {
         }
         let ticket = self.publish(description, entry, None, bytes)?;
         Ok(Running { ticket, chunks, value: Value::Read(None, read_bits) })
+    }
+
+    /// A call of a scope without any wish but for its stream.
+    fn may_travel_in_a_batch(&self) -> bool {
+        let limits = self.time_limit.or(self.chunk_timeout);
+        self.scope != 0
+            && self.part.is_none()
+            && self.on_death == OnDeath::Retry
+            && limits.is_none()
+            && !self.pool.is_serial()
+    }
+
+    fn add_call(
+        &self,
+        args: Description,
+        entry: &'static KernelEntry,
+        result_bytes: usize,
+    ) -> Result<Ticket> {
+        self.pool.check_alive()?;
+        let offset =
+            entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
+        if crate::panics::in_kernel() {
+            return Err(JobError::InKernel.into());
+        }
+        let (stream, scope) = (self.stream, self.scope);
+        let new = NewCall { entry, args: &args.desc, result_bytes, stream, scope };
+        let ticket = self.pool.jobs.call(&new, offset);
+        reuse(args.desc);
+        ticket
     }
 
     fn start_slots<R: Pod>(

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::calls::Calls;
 use super::limits::Limits;
 use super::results::Results;
 use super::table::Table;
@@ -21,7 +22,7 @@ use crate::config::{
 use crate::control::Control;
 use crate::entry::KernelEntry;
 use crate::error::{Error, JobError};
-use crate::layout::{JobDesc, JobHead};
+use crate::layout::{CALLS, JobDesc, JobHead, OPEN};
 use crate::protocol::MAX_EPOCH;
 use crate::segment::Segment;
 use crate::worker::spin_until;
@@ -55,6 +56,8 @@ pub(super) struct Active {
     /// The failure at the lowest chunk that the parent itself knows of.
     pub(super) died: Option<(u64, JobError)>,
     pub(super) ticket: Ticket,
+    /// Of a batch of calls.
+    pub(super) calls: Option<Calls>,
 }
 
 /// Where the words of a job are that are not in its slot.
@@ -98,13 +101,17 @@ pub(super) struct Inner {
     pub(super) journals: Vec<Arc<Segment>>,
     /// Smaller ones that a job in flight may still use.
     pub(super) old_journals: Vec<Arc<Segment>>,
+    /// Scopes whose batch takes more calls, and its slot.
+    pub(super) open: Vec<(u64, usize)>,
+    /// Memory for batches that none uses now.
+    pub(super) batches: Vec<Arc<Segment>>,
     pub(super) broken: Option<JobError>,
     /// No more jobs are taken.
     pub(super) closed: bool,
 }
 
 impl Inner {
-    fn take_stream(&mut self) -> u64 {
+    pub(super) fn take_stream(&mut self) -> u64 {
         self.stream += 1;
         self.stream - 1
     }
@@ -151,6 +158,8 @@ impl Jobs {
             words: Vec::new(),
             journals: Vec::new(),
             old_journals: Vec::new(),
+            open: Vec::new(),
+            batches: Vec::new(),
             broken: None,
             closed: false,
         };
@@ -178,6 +187,9 @@ impl Jobs {
     /// Publishes a job. Waits where [`MAX_JOBS`] are in flight.
     pub(crate) fn submit(&self, s: Submission) -> Result<Ticket, Error> {
         let mut inner = self.lock();
+        // A batch that waits for more calls would keep a job with many chunks from being alone.
+        let scope = s.scope;
+        self.close_batches(&mut inner, |open| scope == 0 || scope == open);
         let slot = loop {
             if let Some(error) = &inner.broken {
                 return Err(error.clone().into());
@@ -201,7 +213,11 @@ impl Jobs {
     /// Where jobs are shorter than the look for them, a slot at a time would be all that is ever
     /// free: so it waits for some more, but no longer than a moment, since there is no lack of
     /// work with so many in flight.
-    fn make_room<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+    pub(super) fn make_room<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner>,
+    ) -> MutexGuard<'a, Inner> {
+        self.close_batches(&mut inner, |_| true);
         let all_over = |inner: &Inner| {
             let jobs = inner.active.iter().flatten().map(|job| (job.ticket.slot(), job.epoch));
             jobs.filter(|&(slot, epoch)| self.slot_is_over(slot, epoch))
@@ -233,7 +249,7 @@ impl Jobs {
         self.lock()
     }
 
-    fn publish(
+    pub(super) fn publish(
         &self,
         inner: &mut Inner,
         slot: usize,
@@ -279,8 +295,11 @@ impl Jobs {
             deaths: BTreeMap::new(),
             died: None,
             ticket: ticket.clone(),
+            calls: None,
         });
+        let total = if s.flags & CALLS == 0 { chunks } else { OPEN };
         self.control.job(slot).before.store(before, Ordering::Relaxed);
+        self.control.job(slot).total.store(total, Ordering::Relaxed);
         self.control.job(slot).live.store(epoch, Ordering::Release);
         inner.live |= 1 << slot;
         self.control.header().dispatch.live.store(inner.live, Ordering::Release);

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
 struct Limit {
     slot: usize,
     epoch: u64,
+    /// Of one chunk of the job alone.
+    chunk: Option<u64>,
     at: Instant,
     kind: Kind,
 }
@@ -102,7 +104,12 @@ impl Limits {
     }
 
     pub(crate) fn add(&self, slot: usize, epoch: u64, at: Instant, kind: Kind) {
-        self.lock().push(Limit { slot, epoch, at, kind });
+        self.lock().push(Limit { slot, epoch, chunk: None, at, kind });
+    }
+
+    /// Whoever is in this chunk at that time is killed.
+    pub(crate) fn add_kill(&self, slot: usize, epoch: u64, chunk: u64, at: Instant) {
+        self.lock().push(Limit { slot, epoch, chunk: Some(chunk), at, kind: Kind::Kill });
     }
 }
 
@@ -195,6 +202,12 @@ impl Jobs {
         if self.control.job(limit.slot).complete.epoch.load(Ordering::SeqCst) >= job.epoch {
             return false;
         }
+        let words = words_of(&self.control, job.words.as_ref(), limit.slot, job.desc.head.chunks);
+        let is_claimed =
+            |c: u64| Word(words[c as usize].load(Ordering::SeqCst)).is_claimed_in(job.epoch);
+        if limit.chunk.is_some_and(|chunk| !is_claimed(chunk)) {
+            return false;
+        }
         if now < limit.at {
             return true;
         }
@@ -233,6 +246,7 @@ impl Jobs {
         let words = words_of(&self.control, job.words.as_ref(), limit.slot, chunks);
         let owner = Owner { worker: worker as u32, incarnation };
         current.epoch.load(Ordering::Relaxed) == job.epoch
+            && limit.chunk.is_none_or(|c| c == chunk as u64)
             && words.get(chunk).is_some_and(|w| protocol::is_claim_of(w, owner, job.epoch))
     }
 }

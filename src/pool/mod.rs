@@ -10,6 +10,7 @@
 //! [`Worker`](crate::worker) claims and runs; only how a worker comes to be differs.
 
 mod builder;
+mod calls;
 pub(crate) mod checkpoint;
 mod close;
 mod ends;
@@ -343,7 +344,9 @@ impl Pool {
 
     /// Waits for a job; the serial backend runs it here.
     fn drive(&self, ticket: &Ticket) {
-        if !self.jobs.was_taken_out(ticket) {
+        if ticket.call().is_some() {
+            self.jobs.wait(ticket, None);
+        } else if !ticket.was_taken_out() {
             self.drive_slot(ticket.slot(), ticket.epoch());
         }
     }

@@ -108,7 +108,10 @@ impl Jobs {
                 interrupted = true;
                 let note = lost.unwrap_or(note);
                 // A job that is over but for this chunk: killed because of that, or by chance.
-                let stopped = self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
+                let cancelled =
+                    job.calls.as_ref().is_some_and(|calls| calls.is_cancelled(chunk as usize));
+                let stopped = cancelled
+                    || self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
                 let fatal = match lost.is_some() || !stopped {
                     true => count_death(job, chunk, (worker, pid), death, note, lost.is_some()),
                     false => None,
@@ -143,6 +146,7 @@ impl Jobs {
         let park = &self.control.worker(worker).park;
         let bit = 1u64 << (worker % 64);
         self.control.header().sleepers.bits[worker / 64].fetch_and(!bit, Ordering::SeqCst);
+        self.control.set_idle(worker, false);
         park.state.store(crate::layout::BUSY, Ordering::SeqCst);
         // A worker that went because it had run its `max_chunks_per_worker` is no death.
         if death != Death::Exit(0) || interrupted {
@@ -237,8 +241,9 @@ fn count_death(
     let (own, kills) = *counts;
     let fatal =
         lost || job.on_death == OnDeath::Fail || own >= MAX_OWN_DEATHS || kills >= MAX_KILLS;
+    let (kernel, chunk) = job.names(chunk);
     fatal.then(|| JobError::Died {
-        kernel: job.kernel.name(),
+        kernel,
         chunk,
         worker,
         pid,
@@ -248,8 +253,13 @@ fn count_death(
     })
 }
 
-/// In a job that keeps going, the chunk's own slot says how it ended; `false` in any other job.
-fn bury(job: &Active, chunk: u64, error: &JobError) -> bool {
+/// In a job that keeps going, the chunk's own slot says how it ended, and of a call its batch;
+/// `false` in any other job.
+fn bury(job: &mut Active, chunk: u64, error: &JobError) -> bool {
+    if let Some(calls) = &mut job.calls {
+        calls.set_error(chunk as usize, error.clone());
+        return true;
+    }
     let head = &job.desc.head;
     let JobError::Died { death, deaths, note, .. } = error else { return false };
     let results = job.segments.iter().find(|s| s.id() == head.results);

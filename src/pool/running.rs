@@ -71,7 +71,7 @@ impl<T> Running<T> {
 
     pub(crate) fn cancel(&self, pool: &Pool) {
         if !pool.is_fork() {
-            pool.cancel(self.ticket.slot(), self.ticket.epoch());
+            pool.cancel_ticket(&self.ticket);
         }
     }
 
@@ -100,7 +100,7 @@ impl<T> Running<T> {
         let bits = pool.jobs.finish(&self.ticket)?;
         Ok(match self.value {
             Value::Made(value) => value,
-            Value::Read(place, read) => read(bits, place.as_ref()),
+            Value::Read(place, read) => read(&bits, place.as_ref()),
         })
     }
 }

@@ -1,11 +1,12 @@
 //! What is left of a submitted job for who asks for its end: which it is, and how it ended.
 //!
 //! A scope may hold a hundred thousand of them, so they are small: a value of two words lies in
-//! the ticket's own memory, a larger one in a box.
+//! the ticket's own memory, a larger one beside it, and those of a batch of calls together.
 
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
+use super::calls::Batch;
 use crate::config::INLINE_RESULT_BYTES;
 use crate::error::JobError;
 
@@ -16,7 +17,7 @@ const SMALL: usize = 2;
 #[derive(Debug, Clone)]
 pub(crate) enum Bits {
     Small([u64; SMALL]),
-    Large(Box<[u64; INLINE_RESULT_BYTES / 8]>),
+    Large(Arc<[u64; INLINE_RESULT_BYTES / 8]>),
 }
 
 impl Bits {
@@ -30,11 +31,23 @@ impl Bits {
             // SAFETY: the contract is the caller's. A copy of fixed length needs no call.
             return Bits::Small(unsafe { from.cast::<[u64; SMALL]>().read() });
         }
-        let mut words = Box::new([0; INLINE_RESULT_BYTES / 8]);
+        let mut words = [0; INLINE_RESULT_BYTES / 8];
         let to = words.as_mut_ptr().cast();
         // SAFETY: the contract is the caller's, and `words` has room for so many.
         unsafe { ptr::copy_nonoverlapping(from, to, bytes.min(INLINE_RESULT_BYTES)) };
-        Bits::Large(words)
+        Bits::Large(Arc::new(words))
+    }
+
+    /// A result that is these words and zeros.
+    pub(super) fn of(from: &[u64]) -> Bits {
+        if from.len() <= SMALL {
+            let mut words = [0; SMALL];
+            words[..from.len()].copy_from_slice(from);
+            return Bits::Small(words);
+        }
+        let mut words = [0; INLINE_RESULT_BYTES / 8];
+        words[..from.len()].copy_from_slice(from);
+        Bits::Large(Arc::new(words))
     }
 
     pub(crate) fn words(&self) -> &[u64] {
@@ -48,34 +61,71 @@ impl Bits {
 /// How a job ended, once it was taken out of its slot.
 pub(crate) type End = Result<Bits, Box<JobError>>;
 
-/// A submitted job.
+/// A submitted job, or a call of a submitted batch.
 #[derive(Debug, Clone)]
-pub(crate) struct Ticket {
-    slot: usize,
-    epoch: u64,
-    ended: Arc<OnceLock<End>>,
+pub(crate) struct Ticket(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Job { slot: usize, epoch: u64, ended: Arc<OnceLock<End>> },
+    Call { batch: Arc<Batch>, call: usize },
 }
 
 impl Ticket {
     pub(super) fn new(slot: usize, epoch: u64) -> Ticket {
-        Ticket { slot, epoch, ended: Arc::default() }
+        Ticket(Kind::Job { slot, epoch, ended: Arc::default() })
     }
 
+    pub(super) fn of_call(batch: Arc<Batch>, call: usize) -> Ticket {
+        Ticket(Kind::Call { batch, call })
+    }
+
+    /// The slot of the job, or of the batch.
     pub(crate) fn slot(&self) -> usize {
-        self.slot
+        match &self.0 {
+            Kind::Job { slot, .. } => *slot,
+            Kind::Call { batch, .. } => batch.slot(),
+        }
     }
 
     pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
+        match &self.0 {
+            Kind::Job { epoch, .. } => *epoch,
+            Kind::Call { batch, .. } => batch.epoch(),
+        }
     }
 
-    /// How the job ended; `None`: it is in its slot still.
-    pub(super) fn end(&self) -> Option<&End> {
-        self.ended.get()
+    /// The batch, and which of its calls this is.
+    pub(super) fn call(&self) -> Option<(&Arc<Batch>, usize)> {
+        match &self.0 {
+            Kind::Job { .. } => None,
+            Kind::Call { batch, call } => Some((batch, *call)),
+        }
     }
 
+    /// What is known of its end without a look at memory that workers write; `None`: it is in its
+    /// slot still.
+    pub(super) fn end(&self) -> Option<Result<Bits, &JobError>> {
+        match &self.0 {
+            Kind::Job { ended, .. } => Some(match ended.get()? {
+                Ok(bits) => Ok(bits.clone()),
+                Err(error) => Err(error),
+            }),
+            Kind::Call { batch, call } => batch.end(*call),
+        }
+    }
+
+    pub(super) fn was_taken_out(&self) -> bool {
+        match &self.0 {
+            Kind::Job { ended, .. } => ended.get().is_some(),
+            Kind::Call { batch, .. } => batch.is_ended(),
+        }
+    }
+
+    /// Of a job, not of a call.
     pub(super) fn set_end(&self, end: End) {
-        let first = self.ended.set(end);
+        let Kind::Job { ended, .. } = &self.0 else { unreachable!("a batch has the ends of calls") };
+        let first = ended.set(end);
         debug_assert!(first.is_ok(), "a job is taken out of its slot once");
     }
 

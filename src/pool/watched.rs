@@ -4,6 +4,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use std::time::Duration;
+
 use rustix::thread::{Timespec, futex};
 
 use super::jobs::{Jobs, Words, words_of};
@@ -40,11 +42,19 @@ impl Watched {
         if spin_until(CALLER_SPIN_NS, self.looks, || line.news.load(Ordering::SeqCst) != seen) {
             return;
         }
-        line.sleepers.fetch_add(1, Ordering::SeqCst);
         // Not for ever: a chunk that ended at the very moment when the watch began is not told.
-        let nap = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-        let _ = futex::wait(&line.news, futex::Flags::empty(), seen, Some(&nap));
+        self.nap(seen, Duration::from_millis(20));
+    }
+
+    /// Sleeps until there is news that `seen` does not know of, for so long at most; `false`: the time
+    /// was up.
+    pub(super) fn nap(&self, seen: u32, limit: Duration) -> bool {
+        let line = self.control.job(self.slot);
+        line.sleepers.fetch_add(1, Ordering::SeqCst);
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+        let woken = futex::wait(&line.news, futex::Flags::empty(), seen, Some(&limit));
         line.sleepers.fetch_sub(1, Ordering::SeqCst);
+        woken != Err(rustix::io::Errno::TIMEDOUT)
     }
 }
 

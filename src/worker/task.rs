@@ -13,7 +13,7 @@ use crate::config::{INLINE_WORDS, MAX_ARGS};
 use crate::control::Control;
 use crate::cursor::Cursor;
 use crate::entry::KernelEntry;
-use crate::layout::JobDesc;
+use crate::layout::{BATCH_BYTES, BATCH_CALLS, CALLS, JobDesc};
 use crate::segment::Segment;
 
 /// A job as this worker knows it: description, mappings, and where it is in the chunks.
@@ -95,8 +95,9 @@ impl Task {
             let words = self.map(source, head.words, end)?.wrapping_add(head.words_offset as usize);
             words.cast_const().cast()
         };
+        let is_batch = head.flags & CALLS != 0;
         self.entry = KernelEntry::at(head.entry);
-        if self.entry.is_none() {
+        if self.entry.is_none() && !is_batch {
             return Err("the job names a place in the executable where no kernel is".into());
         }
         for i in 0..head.args as usize {
@@ -111,6 +112,11 @@ impl Task {
         }
         self.results = if head.results == 0 {
             control.inline_result(self.slot, head.result_bytes)
+        } else if is_batch {
+            if head.chunks != BATCH_CALLS as u64 {
+                return Err("the job is no batch of calls that this program knows".into());
+            }
+            self.map(source, head.results, Some(BATCH_BYTES as u64))?
         } else {
             let end = head
                 .chunks

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 
 use rustix::process::getppid;
 
+use super::call::{self, Scratch};
 use super::is_over;
 use super::task::Task;
 use crate::control::{Control, store_text};
@@ -12,7 +13,7 @@ use crate::ctx::Ctx;
 use crate::cursor::Cursor;
 use crate::entry::{Call, Outcome};
 use crate::fault::{Point, point};
-use crate::layout::{Current, Dispatch, JobLine, KEEP_GOING, PANIC, RETURNED, Tally};
+use crate::layout::{CANCELLED, Current, Dispatch, JobLine, KEEP_GOING, PANIC, RETURNED, Tally};
 use crate::mutant::{self, Mutant};
 use crate::protocol::{self, Owner, State};
 use crate::sys::flush::Step;
@@ -41,6 +42,7 @@ pub(super) struct Turn<'a> {
     pub(super) index: usize,
     pub(super) left: &'a Cell<u64>,
     pub(super) trace: &'a Recorder,
+    pub(super) scratch: &'a Scratch,
 }
 
 impl Turn<'_> {
@@ -53,9 +55,7 @@ impl Turn<'_> {
         // Before any claim: what recovery needs to know beside the chunk.
         self.current.epoch.store(self.task.epoch, Ordering::Relaxed);
         self.current.journal.store(self.task.journal, Ordering::Relaxed);
-        while let Some(chunk) =
-            cursor.find(self.control, self.task.slot, self.task.epoch, self.words)
-        {
+        while let Some(chunk) = self.find(cursor) {
             if ran && self.dispatch.live.load(Ordering::Relaxed) != alone
                 || self.shutdown.load(Ordering::Relaxed) != 0
                 || self.left.get() == 0
@@ -74,6 +74,17 @@ impl Turn<'_> {
             looked = self.trace.start();
         }
         (ran, true)
+    }
+
+    /// The next chunk that looks free; in a batch, if its call is there.
+    #[inline]
+    fn find(&self, cursor: &mut Cursor) -> Option<u64> {
+        let task = self.task;
+        let chunk = cursor.find(self.control, task.slot, task.epoch, self.words)?;
+        match task.call(chunk) {
+            Some(record) if !task.awaits(chunk, record, &self.dispatch.live) => None,
+            _ => Some(chunk),
+        }
     }
 
     /// W1 to W6 for one chunk.
@@ -123,7 +134,14 @@ impl Turn<'_> {
             protocol::publish(word, owner, epoch, State::Done);
         }
         let began = self.trace.start();
-        let mut outcome = run_kernel(task, chunk, ctx);
+        let mut outcome = match task.call(chunk) {
+            None => run_kernel(task, chunk, ctx),
+            Some(record) if record.is_cancelled(epoch) => {
+                self.fail(chunk, CANCELLED, "");
+                return self.ended(cursor);
+            }
+            Some(record) => call::run(task, record, self.scratch, ctx),
+        };
         compiler_fence(Ordering::SeqCst);
         point(Point::W4, getppid);
         self.trace.end_chunk(began, chunk, || cursor.owns(chunk));
@@ -181,7 +199,13 @@ impl Turn<'_> {
                 }
             }
         }
-        report(self.control, self.index, (task.slot, task.epoch), chunk, kind, text);
+        match task.call(chunk) {
+            Some(record) => call::fail(task, chunk, record, kind, text),
+            None => {
+                let place = (task.slot, task.epoch);
+                report(self.control, self.index, place, chunk, kind, text);
+            }
+        }
         if task.desc.head.flags & KEEP_GOING == 0 {
             self.line.stop.fetch_max(task.epoch, Ordering::SeqCst);
         }
