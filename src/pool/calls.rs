@@ -14,6 +14,8 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use pinpool_kernels::prefetch;
+
 use super::jobs::{Active, Inner, Jobs, OnDeath, Submission};
 use super::ticket::{Bits, Ticket};
 use crate::args::Description;
@@ -28,6 +30,9 @@ use crate::layout::{
 use crate::protocol::{State, Word};
 use crate::segment::Segment;
 use crate::worker::spin_until;
+
+/// How many calls ahead their lines are asked for.
+const RECORDS_AHEAD: usize = 4;
 
 /// What the handles of a batch's calls have in common.
 #[derive(Debug)]
@@ -190,6 +195,9 @@ impl Jobs {
             inner.open.retain(|&(_, open)| open != slot);
             self.control.job(slot).total.store(BATCH_CALLS as u64, Ordering::SeqCst);
         }
+        // A worker read that line when the batch's memory was another one's.
+        let later = batch.record((call + RECORDS_AHEAD) % BATCH_CALLS);
+        prefetch::write((&raw const later.ready).cast());
         batch.record(call).write(batch.epoch, offset, stream, new);
         drop(inner);
         self.control.announce_call();

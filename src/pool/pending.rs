@@ -25,6 +25,7 @@ pub struct Pending<'scope, T> {
 }
 
 impl<'scope, T> Pending<'scope, T> {
+    #[inline]
     pub(super) fn new(pool: &'scope Pool, running: Running<T>) -> Self {
         Pending { pool, running }
     }
@@ -74,8 +75,7 @@ impl<'scope, T> Pending<'scope, T> {
     /// # Errors
     /// [`JobError`]: the kernel failed, its workers died, or it was cancelled.
     pub fn get(self) -> Result<T> {
-        self.running.wait(self.pool);
-        Ok(self.running.take(self.pool)?)
+        Ok(self.running.get(self.pool)?)
     }
 }
 

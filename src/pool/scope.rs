@@ -137,7 +137,9 @@ impl<'scope> Scope<'scope, '_> {
         F: for<'w> Fn(A::Item<'w>, &mut Ctx) -> R + Copy + Send + 'static,
         R: Pod,
     {
-        self.job().call(args, f)
+        // Not by way of a `ScopedJob`: of these there may be many, and it would be moved.
+        let running = self.plain_job().start_call(&args, f)?;
+        Ok(keep(self.pool, running))
     }
 
     /// Starts a [`try_map`](Pool::try_map).
@@ -160,9 +162,14 @@ impl<'scope> Scope<'scope, '_> {
 
     /// A job with options of its own: `s.job().stream(7).map(…)`.
     pub fn job(&'scope self) -> ScopedJob<'scope> {
+        ScopedJob { pool: self.pool, job: self.plain_job() }
+    }
+
+    #[inline]
+    fn plain_job(&self) -> Job<'scope> {
         let mut job = self.pool.job();
         job.scope = self.name;
-        ScopedJob { pool: self.pool, job }
+        job
     }
 
     /// Waits for every job of the scope; whatever they borrowed is free again.
@@ -232,7 +239,7 @@ impl<'scope> ScopedJob<'scope> {
         R: Pod,
     {
         let running = self.job.start_map(&args, f)?;
-        Ok(self.keep(running))
+        Ok(keep(self.pool, running))
     }
 
     /// As [`Scope::try_map`].
@@ -247,7 +254,7 @@ impl<'scope> ScopedJob<'scope> {
         E: std::fmt::Display,
     {
         let running = self.job.start_try_map(&args, f)?;
-        Ok(self.keep(running))
+        Ok(keep(self.pool, running))
     }
 
     /// As [`Scope::for_each`].
@@ -260,7 +267,7 @@ impl<'scope> ScopedJob<'scope> {
         F: for<'w> Fn(A::Item<'w>, &mut Ctx) + Copy + Send + 'static,
     {
         let running = self.job.start_for_each(&args, f)?;
-        Ok(self.keep(running))
+        Ok(keep(self.pool, running))
     }
 
     /// As [`Scope::call`].
@@ -274,15 +281,15 @@ impl<'scope> ScopedJob<'scope> {
         R: Pod,
     {
         let running = self.job.start_call(&args, f)?;
-        Ok(self.keep(running))
+        Ok(keep(self.pool, running))
     }
+}
 
-    /// The scope waits for the job; without workers it is run here and now.
-    fn keep<T>(self, running: Running<T>) -> Pending<'scope, T> {
-        let pool = self.pool;
-        if pool.is_serial() {
-            running.wait(pool);
-        }
-        Pending::new(pool, running)
+/// The scope waits for the job; without workers it is run here and now.
+#[inline]
+fn keep<T>(pool: &Pool, running: Running<T>) -> Pending<'_, T> {
+    if pool.is_serial() {
+        running.wait(pool);
     }
+    Pending::new(pool, running)
 }

@@ -67,39 +67,46 @@ pub(crate) struct Ticket(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Job { slot: usize, epoch: u64, ended: Arc<OnceLock<End>> },
-    Call { batch: Arc<Batch>, call: usize },
+    Job(Arc<Submitted>),
+    Call(Arc<Batch>, u32),
+}
+
+#[derive(Debug)]
+struct Submitted {
+    slot: usize,
+    epoch: u64,
+    ended: OnceLock<End>,
 }
 
 impl Ticket {
     pub(super) fn new(slot: usize, epoch: u64) -> Ticket {
-        Ticket(Kind::Job { slot, epoch, ended: Arc::default() })
+        Ticket(Kind::Job(Arc::new(Submitted { slot, epoch, ended: OnceLock::new() })))
     }
 
     pub(super) fn of_call(batch: Arc<Batch>, call: usize) -> Ticket {
-        Ticket(Kind::Call { batch, call })
+        Ticket(Kind::Call(batch, call as u32))
     }
 
     /// The slot of the job, or of the batch.
     pub(crate) fn slot(&self) -> usize {
         match &self.0 {
-            Kind::Job { slot, .. } => *slot,
-            Kind::Call { batch, .. } => batch.slot(),
+            Kind::Job(job) => job.slot,
+            Kind::Call(batch, _) => batch.slot(),
         }
     }
 
     pub(crate) fn epoch(&self) -> u64 {
         match &self.0 {
-            Kind::Job { epoch, .. } => *epoch,
-            Kind::Call { batch, .. } => batch.epoch(),
+            Kind::Job(job) => job.epoch,
+            Kind::Call(batch, _) => batch.epoch(),
         }
     }
 
     /// The batch, and which of its calls this is.
     pub(super) fn call(&self) -> Option<(&Arc<Batch>, usize)> {
         match &self.0 {
-            Kind::Job { .. } => None,
-            Kind::Call { batch, call } => Some((batch, *call)),
+            Kind::Job(_) => None,
+            Kind::Call(batch, call) => Some((batch, *call as usize)),
         }
     }
 
@@ -107,25 +114,25 @@ impl Ticket {
     /// slot still.
     pub(super) fn end(&self) -> Option<Result<Bits, &JobError>> {
         match &self.0 {
-            Kind::Job { ended, .. } => Some(match ended.get()? {
+            Kind::Job(job) => Some(match job.ended.get()? {
                 Ok(bits) => Ok(bits.clone()),
                 Err(error) => Err(error),
             }),
-            Kind::Call { batch, call } => batch.end(*call),
+            Kind::Call(batch, call) => batch.end(*call as usize),
         }
     }
 
     pub(super) fn was_taken_out(&self) -> bool {
         match &self.0 {
-            Kind::Job { ended, .. } => ended.get().is_some(),
-            Kind::Call { batch, .. } => batch.is_ended(),
+            Kind::Job(job) => job.ended.get().is_some(),
+            Kind::Call(batch, _) => batch.is_ended(),
         }
     }
 
     /// Of a job, not of a call.
     pub(super) fn set_end(&self, end: End) {
-        let Kind::Job { ended, .. } = &self.0 else { unreachable!("a batch has the ends of calls") };
-        let first = ended.set(end);
+        let Kind::Job(job) = &self.0 else { unreachable!("a batch has the ends of calls") };
+        let first = job.ended.set(end);
         debug_assert!(first.is_ok(), "a job is taken out of its slot once");
     }
 
@@ -141,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_ticket_in_waiting_takes_a_cache_line() {
-        assert!(size_of::<OnceLock<End>>() + 16 <= 64);
+        assert!(size_of::<Submitted>() + 16 <= 64);
+        assert!(size_of::<Ticket>() == 16);
     }
 
     #[test]
