@@ -32,8 +32,40 @@ const NAME: &str = "pinpool-test-points";
 #[test]
 fn the_victim() {
     if let Some(dir) = role() {
-        println!("digest {:016x}", digest(&pool(WORKERS), &dir));
+        let work = if std::env::var_os(CALLS).is_some() { digest_of_calls } else { digest };
+        println!("digest {:016x}", work(&pool(WORKERS), &dir));
     }
+}
+
+/// Set where the victim makes calls instead of a job in place.
+const CALLS: &str = "PINPOOL_TEST_CALLS";
+
+/// Twenty-four calls in flight that travel as a batch; `dir` as for `digest`.
+fn digest_of_calls(pool: &Pool, dir: &str) -> u64 {
+    assert!(dir.len() <= 24, "{dir} is too long for a small parameter");
+    let mut path = [0u8; 24];
+    path[..dir.len()].copy_from_slice(dir.as_bytes());
+    pool.scope(|s| {
+        let calls: Vec<_> = (0..CHUNKS as u64)
+            .map(|call| {
+                let job = s.job().stream(call);
+                job.call((Param(call), Param(path)), |(call, path), ctx| one_call(call, &path, ctx))
+            })
+            .collect();
+        let values = calls.into_iter().map(|call| call.expect("a job").get().expect("a value"));
+        values.fold(0, |d: u64, v| (d ^ v).wrapping_mul(0x0100_0000_01b3).rotate_left(7))
+    })
+}
+
+fn one_call(call: u64, path: &[u8; 24], ctx: &mut Ctx) -> u64 {
+    let dir = std::str::from_utf8(path).expect("text").trim_end_matches('\0');
+    let mine = format!("{dir}/{call}");
+    let first = ctx.rng().next_u64();
+    if !dir.is_empty() && DEADLY.contains(&call) && fs::File::create_new(mine).is_ok() {
+        // SAFETY: kills this worker.
+        unsafe { libc::raise(libc::SIGKILL) };
+    }
+    first ^ ctx.rng().next_u64().rotate_left(9)
 }
 
 /// A job in place over a named array; `dir` remembers who died there, and is empty for nobody.
@@ -63,11 +95,14 @@ fn work(c: &mut ChunkMut<'_, u64, Ix1>, path: &[u8; 128], ctx: &mut Ctx) {
 }
 
 /// Runs the victim, which `who` is killed in at the `time`-th arrival at `point`.
-fn run(dir: &Path, point: &str, time: u64, who: &str) -> (Output, u32) {
+fn run(dir: &Path, point: &str, time: u64, who: &str, calls: bool) -> (Output, u32) {
     let arrivals = dir.join("arrivals");
     fs::write(&arrivals, "").expect("a file");
     let plan = format!("{point} {time} {who} {}", arrivals.display());
     let mut command = victim(dir.to_str().expect("text"));
+    if calls {
+        command.env(CALLS, "1");
+    }
     command.env("PINPOOL_FAULT", plan).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().expect("a victim");
     let pid = child.id();
@@ -102,13 +137,32 @@ fn a_worker_killed_at_any_step_of_its_own_or_of_a_recovery_changes_no_bit() {
     let expected = format!("digest {:016x}", digest(&serial(), ""));
     for (point, time) in POINTS.iter().flat_map(|p| (1..=3).map(move |t| (p, t))) {
         let dir = tempfile::tempdir().expect("a folder");
-        let (output, _) = run(dir.path(), point, time, "worker");
+        let (output, _) = run(dir.path(), point, time, "worker", false);
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{point}, time {time}: {text}\n{errors}");
         assert!(text.contains(&expected), "{point}, time {time}: other bits\n{text}");
     }
     assert_eq!(names(NAME), [""; 0], "a name is left");
+}
+
+/// Calls have no undo copies: W2, W3, W6 and R2 are never reached.
+#[test]
+fn a_worker_killed_at_any_step_of_a_call_in_a_batch_changes_no_result() {
+    let _alone = alone();
+    let _watchdog = watchdog("workers killed at each step of calls", 300);
+    let expected = format!("digest {:016x}", digest_of_calls(&serial(), ""));
+    let points = ["W1", "W4", "W5", "R1", "R3", "R4", "R5"];
+    for (point, time) in points.iter().flat_map(|p| (1..=3).map(move |t| (p, t))) {
+        // A short name, so that it is a small parameter.
+        let dir = tempfile::Builder::new().prefix("p").rand_bytes(6).tempdir_in("/tmp");
+        let dir = dir.expect("a folder");
+        let (output, _) = run(dir.path(), point, time, "worker", true);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{point}, time {time}: {text}\n{errors}");
+        assert!(text.contains(&expected), "{point}, time {time}: other values\n{text}");
+    }
 }
 
 #[test]
@@ -120,7 +174,7 @@ fn a_parent_killed_at_any_step_of_its_own_or_of_a_worker_leaves_nothing() {
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }, 0);
     for (point, time) in POINTS.iter().flat_map(|p| (1..=3).map(move |t| (p, t))) {
         let dir = tempfile::tempdir().expect("a folder");
-        let (output, pid) = run(dir.path(), point, time, "parent");
+        let (output, pid) = run(dir.path(), point, time, "parent", false);
         assert_eq!(output.status.signal(), Some(9), "{point}, time {time}: it lives");
         let gone = wait_until(20, || !any_left());
         assert!(gone, "{point}, time {time}: {:?} run on", children(std::process::id()));

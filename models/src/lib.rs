@@ -97,6 +97,8 @@ pub(crate) mod sync {
 }
 
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod chunks;
 #[cfg(test)]
 mod dispatch;

@@ -110,8 +110,8 @@ impl Jobs {
                 // A job that is over but for this chunk: killed because of that, or by chance.
                 let cancelled =
                     job.calls.as_ref().is_some_and(|calls| calls.is_cancelled(chunk as usize));
-                let stopped = cancelled
-                    || self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
+                let stopped =
+                    cancelled || self.control.job(slot).stop.load(Ordering::SeqCst) == job.epoch;
                 let fatal = match lost.is_some() || !stopped {
                     true => count_death(job, chunk, (worker, pid), death, note, lost.is_some()),
                     false => None,

@@ -51,7 +51,8 @@ impl Watched {
     pub(super) fn nap(&self, seen: u32, limit: Duration) -> bool {
         let line = self.control.job(self.slot);
         line.sleepers.fetch_add(1, Ordering::SeqCst);
-        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+        let limit =
+            Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
         let woken = futex::wait(&line.news, futex::Flags::empty(), seen, Some(&limit));
         line.sleepers.fetch_sub(1, Ordering::SeqCst);
         woken != Err(rustix::io::Errno::TIMEDOUT)
