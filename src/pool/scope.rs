@@ -129,6 +129,11 @@ impl<'scope> Scope<'scope, '_> {
 
     /// Starts a [`call`](Pool::call); its handle gives the value.
     ///
+    /// Calls are cheapest, some hundred nanoseconds each, where their arguments are nothing but
+    /// [`Param`](crate::Param)s (4 of them and 32 bytes at most) and their result takes 64 bytes at
+    /// most: such calls travel together. Each is a job all the same, with a stream, an error and an end
+    /// of its own; one that waits for its turn holds up none of the others.
+    ///
     /// # Errors
     /// As [`map`](Self::map).
     pub fn call<A, F, R>(&'scope self, args: A, f: F) -> Result<Pending<'scope, R>>
