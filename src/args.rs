@@ -19,10 +19,12 @@ use crate::layout::{ArgDesc, ArgKind, JobDesc};
 
 mod description;
 mod mapping;
+mod small;
 mod undo;
 
 pub(crate) use description::{Description, reuse};
 pub(crate) use mapping::Mapping;
+pub(crate) use small::{Made, Packed};
 pub use undo::{ChunkUndo, ChunksUndo, UndoLog};
 pub(crate) use undo::{journal_bytes, old_parts};
 
@@ -49,6 +51,13 @@ pub trait Args: sealed::Describe {
 
 pub(crate) mod sealed {
     pub trait Describe {
+        #[doc(hidden)]
+        const MADE: super::Made = super::Made::OfMore;
+
+        /// Of arguments that are small.
+        #[doc(hidden)]
+        fn pack(&self, _: &mut super::Packed) {}
+
         #[doc(hidden)]
         fn describe(&self, job: &mut super::Description) -> Result<(), crate::error::ArgsError>;
     }
@@ -298,6 +307,8 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
 
 /// The unit argument: none. For `call`.
 impl sealed::Describe for () {
+    const MADE: Made = Made::OfParams { params: 0, bytes: 0 };
+
     fn describe(&self, _: &mut Description) -> Result<(), ArgsError> {
         Ok(())
     }
@@ -390,6 +401,13 @@ impl<T: Pod, D: Dimension> Args for Whole<'_, T, D> {
 }
 
 impl<P: Pod> sealed::Describe for Param<P> {
+    const MADE: Made = Made::OfParams { params: 1, bytes: size_of::<P>() };
+
+    #[inline]
+    fn pack(&self, into: &mut Packed) {
+        into.push(bytemuck::bytes_of(&self.0));
+    }
+
     fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
         job.param(bytemuck::bytes_of(&self.0))
     }
@@ -425,6 +443,15 @@ impl Args for Indices {
 macro_rules! tuples {
     ($($name:ident)+) => {
         impl<$($name: Args),+> sealed::Describe for ($($name,)+) {
+            const MADE: Made = <() as sealed::Describe>::MADE$(.and($name::MADE))+;
+
+            #[inline]
+            fn pack(&self, into: &mut Packed) {
+                #[allow(non_snake_case, reason = "the type's name serves as the variable's")]
+                let ($($name,)+) = self;
+                $($name.pack(into);)+
+            }
+
             fn describe(&self, job: &mut Description) -> Result<(), ArgsError> {
                 #[allow(non_snake_case, reason = "the type's name serves as the variable's")]
                 let ($($name,)+) = self;

@@ -18,14 +18,14 @@ use pinpool_kernels::prefetch;
 
 use super::jobs::{Active, Inner, Jobs, OnDeath, Submission};
 use super::ticket::{Bits, Ticket};
-use crate::args::Description;
+use crate::args::{Description, Packed};
 use crate::config::{BATCHES_AHEAD, CALLER_SPIN_NS, ROOM_SPIN_NS};
 use crate::control::load_text;
 use crate::entry::KernelEntry;
 use crate::error::{Error, JobError};
 use crate::layout::{
-    ArgKind, BATCH_BYTES, BATCH_CALLS, BATCH_TEXTS, CALL_PARAM_WORDS, CALL_RESULT_WORDS, CALLS,
-    CANCELLED, CallRecord, CallText, JobDesc, KEEP_GOING, PANIC,
+    BATCH_BYTES, BATCH_CALLS, BATCH_TEXTS, CALL_RESULT_WORDS, CALLS, CANCELLED, CallRecord,
+    CallText, KEEP_GOING, PANIC,
 };
 use crate::protocol::{State, Word};
 use crate::segment::Segment;
@@ -68,24 +68,12 @@ pub(super) struct Calls {
 #[derive(Debug)]
 pub(crate) struct NewCall<'a> {
     pub(crate) entry: &'static KernelEntry,
-    pub(crate) args: &'a JobDesc,
+    pub(crate) params: &'a Packed,
     pub(crate) result_bytes: usize,
     /// `None`: the order of the calls gives it.
     pub(crate) stream: Option<u64>,
     /// The scope that waits for it.
     pub(crate) scope: u64,
-}
-
-/// Whether a call with these arguments and a result of so many bytes may travel in a batch.
-pub(crate) fn fits(args: &Description, result_bytes: usize) -> bool {
-    let head = &args.desc.head;
-    let n = head.args as usize;
-    args.chunks.is_none()
-        && args.part.is_none()
-        && n <= CALL_PARAM_WORDS
-        && head.param_bytes <= CALL_PARAM_WORDS as u64 * 8
-        && args.desc.args[..n].iter().all(|arg| arg.kind == ArgKind::Param as u64)
-        && result_bytes <= CALL_RESULT_WORDS * 8
 }
 
 impl Batch {
@@ -399,20 +387,15 @@ impl CallRecord {
     fn write(&self, epoch: u64, entry: i64, stream: u64, new: &NewCall<'_>) {
         // Who reads an older call's result sees, after his own fence, that its batch has ended.
         fence(Ordering::Release);
-        let args = new.args;
+        let Packed { words, lengths, params, bytes } = new.params;
         self.entry.store(entry as u64, Ordering::Relaxed);
         self.stream.store(stream, Ordering::Relaxed);
-        let n = args.head.args as usize;
         let mut shape = [0; 8];
-        shape[7] = n as u8;
+        shape[..lengths.len()].copy_from_slice(lengths);
         shape[6] = new.result_bytes.div_ceil(8) as u8;
-        for (to, arg) in shape.iter_mut().zip(&args.args[..n]) {
-            // `fits` has seen that all of them together are 32 bytes at most.
-            *to = arg.rows as u8;
-        }
+        shape[7] = *params as u8;
         self.shape.store(u64::from_le_bytes(shape), Ordering::Relaxed);
-        let words = (args.head.param_bytes as usize).div_ceil(8);
-        for (to, &from) in self.params.iter().zip(&args.params[..words]) {
+        for (to, &from) in self.params.iter().zip(&words[..bytes.div_ceil(8)]) {
             to.store(from, Ordering::Relaxed);
         }
         self.ready.store(epoch << 1, Ordering::SeqCst);

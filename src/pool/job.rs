@@ -8,19 +8,20 @@ use bytemuck::Pod;
 use ndarray::Ix1;
 
 use super::Pool;
-use super::calls::{self, NewCall};
+use super::calls::NewCall;
 use super::checkpoint::{Like, OfJob};
 use super::jobs::{OnDeath, Submission};
 use super::limits::{Attention, Stall};
 use super::running::{Place, Progress, Running, Value};
 use super::ticket::{Bits, Ticket};
-use crate::args::{Args, Description, Part, reuse};
+use crate::args::{Args, Description, Packed, Part};
 use crate::array::SharedArray;
 use crate::checkpoint::CheckpointError;
 use crate::config::{INLINE_RESULT_BYTES, MAX_CHUNKS};
 use crate::ctx::Ctx;
 use crate::entry::{Entry, ForEach, KernelEntry, Map, TryMap};
 use crate::error::{ArgsError, JobError, Result};
+use crate::layout::CALL_RESULT_WORDS;
 use crate::segment::{CreateError, Segment};
 
 /// A job that is about to be run, with options of its own.
@@ -279,15 +280,19 @@ impl<'p> Job<'p> {
         if self.checkpoint.is_some() {
             return Err(CheckpointError::Unsupported.into());
         }
+        let (entry, bytes) = (Map::<A, F, R>::ENTRY, size_of::<R>());
+        if const { A::MADE.is_small() && size_of::<R>() <= CALL_RESULT_WORDS * 8 }
+            && self.may_travel_in_a_batch()
+        {
+            let mut params = Packed::default();
+            args.pack(&mut params);
+            let ticket = self.add_call(&params, entry, bytes)?;
+            return Ok(Running { ticket, chunks: 1, value: Value::Read(None, read_bits) });
+        }
         let description = Description::of(args)?;
         let chunks = description.chunks.unwrap_or(1);
         if chunks != 1 {
             return Err(ArgsError::NotACall { chunks }.into());
-        }
-        let (entry, bytes) = (Map::<A, F, R>::ENTRY, size_of::<R>());
-        if self.may_travel_in_a_batch() && calls::fits(&description, bytes) {
-            let ticket = self.add_call(description, entry, bytes)?;
-            return Ok(Running { ticket, chunks, value: Value::Read(None, read_bits) });
         }
         if bytes > INLINE_RESULT_BYTES {
             let slot = SharedArray::<R, Ix1>::zeros(1)?;
@@ -311,7 +316,7 @@ impl<'p> Job<'p> {
 
     fn add_call(
         &self,
-        args: Description,
+        params: &Packed,
         entry: &'static KernelEntry,
         result_bytes: usize,
     ) -> Result<Ticket> {
@@ -322,10 +327,8 @@ impl<'p> Job<'p> {
             return Err(JobError::InKernel.into());
         }
         let (stream, scope) = (self.stream, self.scope);
-        let new = NewCall { entry, args: &args.desc, result_bytes, stream, scope };
-        let ticket = self.pool.jobs.call(&new, offset);
-        reuse(args.desc);
-        ticket
+        let new = NewCall { entry, params, result_bytes, stream, scope };
+        self.pool.jobs.call(&new, offset)
     }
 
     fn start_slots<R: Pod>(
