@@ -133,7 +133,7 @@ fn round(pool: &Pool, dice: &mut Dice, done: &mut Done) -> Result<(), String> {
     let new = expected(chunks);
     let fault = |how, dice: &mut Dice| Fault { how, every: 31, rest: dice.below(800) };
     let mut x = zeros(chunks);
-    match dice.below(12) {
+    match dice.below(13) {
         0 | 1 => {
             let left = run(pool.job(), &mut x, fault(WELL, dice), done);
             must(left.end.is_ok() && left.array == new, "in place", &left.end)
@@ -179,8 +179,50 @@ fn round(pool: &Pool, dice: &mut Dice, done: &mut Done) -> Result<(), String> {
             must(whole || late && left.is_whole(&new), "chunk time-out", &left.end)
         }
         8..=10 => named(pool, dice, chunks, &new, done),
+        11 => calls(pool, dice, done),
         _ => others(pool, done),
     }
+}
+
+/// Calls in flight of more than one batch: some panic, one dies each time, some are cancelled.
+fn calls(pool: &Pool, dice: &mut Dice, done: &mut Done) -> Result<(), String> {
+    let (n, salt) = (400 + dice.below(500), dice.below(1 << 40));
+    let (panics, dies, cancelled) = (dice.below(90), dice.below(n), 1 + dice.below(90));
+    done.jobs += n;
+    done.chunks += n;
+    pool.scope(|s| {
+        let mut calls = Vec::new();
+        for i in 0..n {
+            let numbers = Param([i, salt, panics, dies]);
+            let call = s.call(numbers, |[i, salt, panics, dies], _| {
+                if i == dies {
+                    std::process::abort();
+                }
+                assert!(i % 90 != panics, "call {i} panics");
+                i.wrapping_mul(salt) ^ salt >> 7
+            });
+            calls.push(call.map_err(|e| format!("a call was not taken: {e}"))?);
+        }
+        calls.iter().skip(7).step_by(cancelled as usize).for_each(|call| call.cancel());
+        for (i, call) in (0..n).zip(calls) {
+            let may_be_cancelled = i >= 7 && (i - 7) % cancelled == 0;
+            let right = match call.get() {
+                Ok(value) => {
+                    i != dies && i % 90 != panics && value == i.wrapping_mul(salt) ^ salt >> 7
+                }
+                Err(Error::Job(JobError::Cancelled)) => may_be_cancelled,
+                Err(Error::Job(JobError::Died { .. })) => i == dies,
+                Err(Error::Job(JobError::Panic { message, .. })) => {
+                    i % 90 == panics && message.contains(&format!("call {i} panics"))
+                }
+                Err(_) => false,
+            };
+            if !right {
+                return Err(format!("call {i} of {n} in flight ended wrongly"));
+            }
+        }
+        Ok(())
+    })
 }
 
 /// As the plain job, over an array that has a name, while others collect the dead ones.
