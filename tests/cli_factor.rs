@@ -79,11 +79,30 @@ fn a_bad_line_fails_the_run_and_the_rest_is_still_done() {
 }
 
 #[test]
-fn a_number_beyond_64_bits_is_a_clear_error() {
-    let outcome = run(&["factor", "6", "18446744073709551616", "10"]);
+fn a_number_beyond_128_bits_is_a_clear_error() {
+    let large = "340282366920938463463374607431768211456";
+    let outcome = run(&["factor", "6", large, "10"]);
     assert_eq!(outcome.stdout, "6: 2 3\n10: 2 5\n");
     assert_eq!(outcome.code(), 1);
-    assert!(outcome.stderr.contains("'18446744073709551616' is too large"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(&format!("'{large}' is too large")), "{}", outcome.stderr);
+}
+
+#[test]
+fn numbers_of_64_to_128_bits_are_gnu_factors_in_their_place() {
+    let mut input = String::from("12\n18446744073709551616 18446744073709551617\n35\n");
+    // Mersenne numbers, a prime, and a product of two primes of 50 bits.
+    for k in [67, 71, 89, 101, 103, 107, 127] {
+        input += &format!("{}\n", (1u128 << k) - 1);
+    }
+    input += &format!("7\n{}\n", 1_125_899_906_842_597u128 * 1_125_899_906_842_589);
+    assert_as_gnu(&input);
+    // GNU factor 9.1 prints the lines of numbers from 2^127 on before those that it still holds.
+    let outcome = run(&["factor", "8", "340282366920938463463374607431768211455", "9"]);
+    assert_eq!(
+        outcome.stdout,
+        "8: 2 2 2\n340282366920938463463374607431768211455: 3 5 17 257 641 65537 274177 6700417 \
+         67280421310721\n9: 3 3\n"
+    );
 }
 
 #[test]

@@ -42,7 +42,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: SegmentsAction,
     },
-    /// Print the prime factors of numbers below 2^64, as GNU factor does.
+    /// Print the prime factors of numbers below 2^128, as GNU factor does; those of 2^64 and more are
+    /// probable primes (Baillie-PSW).
     Factor {
         /// The numbers; standard input where there are none.
         #[arg(value_name = "NUMBER")]

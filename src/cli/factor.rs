@@ -1,17 +1,19 @@
-//! `pinpool factor`: prints what GNU `factor` prints, for numbers below 2^64.
+//! `pinpool factor`: prints what GNU `factor` prints, for numbers below 2^128.
 //!
 //! Numbers come from the arguments, else from standard input, parted by blanks, tabs and newlines.
 //! Whole blocks are read, and the numbers of a block are factored together, so that the batch
 //! kernels and not the text set the pace. What a block gave is written before the next is asked
-//! for, so whoever waits for an answer at the other end of a pipe gets it.
+//! for, so whoever waits for an answer at the other end of a pipe gets it. A number of 2^64 and more is
+//! factored alone; where that takes long, a terminal is told how far it is.
 
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
 
-use pinpool_kernels::primes::{Factors, factor_slice};
+use pinpool_kernels::primes::{Factors, Progress, factor_slice, factor_u128};
 
 use super::exit::Exit;
 
@@ -19,10 +21,13 @@ use super::exit::Exit;
 const BLOCK_BYTES: usize = 1 << 17;
 /// How many numbers are factored together: enough to fill the widest batch kernel many times over.
 const BATCH: usize = 4096;
+/// How often a terminal is told how far a long number is.
+const TELL_EVERY: Duration = Duration::from_millis(300);
 
 /// Factors the arguments, or standard input where there are none.
 pub(super) fn run(numbers: &[OsString]) -> Exit {
     let mut printer = Printer::new(io::stdout().lock(), io::stderr().lock());
+    printer.tells = io::stderr().is_terminal();
     let done = if numbers.is_empty() {
         printer.read(io::stdin().lock())
     } else {
@@ -53,6 +58,8 @@ struct Printer<W, E> {
     factors: Vec<Factors>,
     text: Vec<u8>,
     all_good: bool,
+    /// Somebody looks at `errors` and wants to know how far a long number is.
+    tells: bool,
 }
 
 impl<W: Write, E: Write> Printer<W, E> {
@@ -64,6 +71,7 @@ impl<W: Write, E: Write> Printer<W, E> {
             factors: Vec::new(),
             text: Vec::new(),
             all_good: true,
+            tells: false,
         }
     }
 
@@ -106,20 +114,51 @@ impl<W: Write, E: Write> Printer<W, E> {
 
     fn token(&mut self, token: &[u8]) -> io::Result<()> {
         match parse(token) {
-            Ok(n) => {
-                self.batch.push(n);
-                if self.batch.len() == BATCH { self.flush() } else { Ok(()) }
-            }
+            Ok(n) => match u64::try_from(n) {
+                Ok(n) => {
+                    self.batch.push(n);
+                    if self.batch.len() == BATCH { self.flush() } else { Ok(()) }
+                }
+                Err(_) => self.long(n),
+            },
             Err(error) => {
                 self.flush()?;
                 let token = quoted(token);
                 self.complain(&match error {
                     TokenError::Invalid => format!("{token} is not a valid positive integer"),
                     TokenError::TooLarge => {
-                        format!("{token} is too large; numbers below 2^64 can be factored")
+                        format!("{token} is too large; numbers below 2^128 can be factored")
                     }
                 })
             }
+        }
+    }
+
+    /// Factors and writes a number that no batch takes, after what waits.
+    fn long(&mut self, n: u128) -> io::Result<()> {
+        self.flush()?;
+        let (errors, tells) = (&mut self.errors, self.tells);
+        let (mut told, mut last) = (false, Instant::now());
+        let factors = factor_u128(n, |progress: &Progress| {
+            if tells && last.elapsed() >= TELL_EVERY {
+                let Progress { composite, curves, bound, .. } = progress;
+                // Over the line before it; nobody to tell is no reason to stop.
+                let _ = write!(errors, "\r\x1b[K{composite}: {curves} curves, B1 = {bound}");
+                let _ = errors.flush();
+                (told, last) = (true, Instant::now());
+            }
+            true
+        });
+        if told {
+            let _ = write!(self.errors, "\r\x1b[K");
+        }
+        match factors {
+            Ok(factors) => {
+                let factors = factors.iter().map(|p| format!(" {p}")).collect::<String>();
+                writeln!(self.out, "{n}:{factors}")?;
+                self.out.flush()
+            }
+            Err(error) => self.complain(&format!("{n}: {error}")),
         }
     }
 
@@ -147,7 +186,7 @@ fn is_separator(byte: u8) -> bool {
 }
 
 /// A token as GNU `factor` reads it: blanks, a plus sign, decimal digits; a NUL ends it.
-fn parse(token: &[u8]) -> Result<u64, TokenError> {
+fn parse(token: &[u8]) -> Result<u128, TokenError> {
     let token = token.split(|&b| b == 0).next().unwrap_or_default();
     let blanks = token.iter().take_while(|&&b| b == b' ').count();
     let digits = &token[blanks..];
@@ -155,9 +194,19 @@ fn parse(token: &[u8]) -> Result<u64, TokenError> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(TokenError::Invalid);
     }
-    let mut n = 0u64;
-    for digit in digits {
-        let next = n.checked_mul(10).and_then(|n| n.checked_add(u64::from(digit - b'0')));
+    // As u64 while it fits: most do, and the multiplication is a fraction of the wide one.
+    let mut short = 0u64;
+    let mut at = 0;
+    while let Some(digit) = digits.get(at)
+        && let Some(next) = short.checked_mul(10)
+        && let Some(next) = next.checked_add(u64::from(digit - b'0'))
+    {
+        short = next;
+        at += 1;
+    }
+    let mut n = u128::from(short);
+    for digit in &digits[at..] {
+        let next = n.checked_mul(10).and_then(|n| n.checked_add(u128::from(digit - b'0')));
         n = next.ok_or(TokenError::TooLarge)?;
     }
     Ok(n)
@@ -239,13 +288,15 @@ mod tests {
 
     #[test]
     fn tokens_are_read_as_gnu_factor_reads_them() {
-        let good: [(&[u8], u64); 6] = [
+        let good: [(&[u8], u128); 8] = [
             (b"0", 0),
             (b"007", 7),
             (b"+7", 7),
             (b"  12", 12),
             (b"12\0x", 12),
-            (b"0000000000000000000000018446744073709551615", u64::MAX),
+            (b"0000000000000000000000018446744073709551615", u64::MAX as u128),
+            (b"18446744073709551616", 1 << 64),
+            (b"340282366920938463463374607431768211455", u128::MAX),
         ];
         for (token, n) in good {
             assert_eq!(parse(token), Ok(n));
@@ -253,18 +304,22 @@ mod tests {
         for token in ["", "+", "-3", "0x10", "1e3", "1_000", "12 ", "++1", "8\r", "٣"] {
             assert_eq!(parse(token.as_bytes()), Err(TokenError::Invalid), "{token}");
         }
-        assert_eq!(parse(b"18446744073709551616"), Err(TokenError::TooLarge));
+        let beyond = b"340282366920938463463374607431768211456";
+        assert_eq!(parse(beyond), Err(TokenError::TooLarge));
     }
 
     #[test]
     fn zero_and_one_have_no_factors_and_the_rest_is_done_after_a_bad_line() {
-        let (out, errors, all_good) = factored(&b"0 1\t6\n\nx 8\r\n18446744073709551616\n5"[..]);
-        assert_eq!(out, "0:\n1:\n6: 2 3\n5: 5\n");
+        let (out, errors, all_good) = factored(
+            &b"0 1\t6\n\nx 8\r\n18446744073709551617\n340282366920938463463374607431768211456\n5"[..],
+        );
+        assert_eq!(out, "0:\n1:\n6: 2 3\n18446744073709551617: 274177 67280421310721\n5: 5\n");
         assert_eq!(
             errors,
             "pinpool factor: 'x' is not a valid positive integer\n\
              pinpool factor: '8\\r' is not a valid positive integer\n\
-             pinpool factor: '18446744073709551616' is too large; numbers below 2^64 can be factored\n"
+             pinpool factor: '340282366920938463463374607431768211456' is too large; \
+             numbers below 2^128 can be factored\n"
         );
         assert!(!all_good);
     }
