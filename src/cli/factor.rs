@@ -27,7 +27,7 @@ const TELL_EVERY: Duration = Duration::from_millis(300);
 /// Factors the arguments, or standard input where there are none.
 pub(super) fn run(numbers: &[OsString]) -> Exit {
     let mut printer = Printer::new(io::stdout().lock(), io::stderr().lock());
-    printer.tells = io::stderr().is_terminal();
+    printer.tells = io::stderr().is_terminal().then_some(TELL_EVERY);
     let done = if numbers.is_empty() {
         printer.read(io::stdin().lock())
     } else {
@@ -58,8 +58,8 @@ struct Printer<W, E> {
     factors: Vec<Factors>,
     text: Vec<u8>,
     all_good: bool,
-    /// Somebody looks at `errors` and wants to know how far a long number is.
-    tells: bool,
+    /// How often somebody who looks at `errors` is told how far a long number is.
+    tells: Option<Duration>,
 }
 
 impl<W: Write, E: Write> Printer<W, E> {
@@ -71,7 +71,7 @@ impl<W: Write, E: Write> Printer<W, E> {
             factors: Vec::new(),
             text: Vec::new(),
             all_good: true,
-            tells: false,
+            tells: None,
         }
     }
 
@@ -140,7 +140,7 @@ impl<W: Write, E: Write> Printer<W, E> {
         let (errors, tells) = (&mut self.errors, self.tells);
         let (mut told, mut last) = (false, Instant::now());
         let factors = factor_u128(n, |progress: &Progress| {
-            if tells && last.elapsed() >= TELL_EVERY {
+            if tells.is_some_and(|every| last.elapsed() >= every) {
                 let Progress { composite, curves, bound, .. } = progress;
                 // Over the line before it; nobody to tell is no reason to stop.
                 let _ = write!(errors, "\r\x1b[K{composite}: {curves} curves, B1 = {bound}");
@@ -322,6 +322,19 @@ mod tests {
              numbers below 2^128 can be factored\n"
         );
         assert!(!all_good);
+    }
+
+    #[test]
+    fn a_long_number_tells_how_far_it_is_and_wipes_it_away() {
+        let mut printer = Printer::new(Vec::new(), Vec::new());
+        printer.tells = Some(Duration::ZERO);
+        let n = 1_125_899_906_842_597u128 * 1_125_899_906_842_589;
+        printer.token(n.to_string().as_bytes()).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (out, errors) = (text(printer.out), text(printer.errors));
+        assert_eq!(out, format!("{n}: 1125899906842589 1125899906842597\n"));
+        assert!(errors.contains(&format!("{n}: 0 curves, B1 = ")), "{errors:?}");
+        assert!(errors.ends_with("\r\x1b[K"), "{errors:?}");
     }
 
     /// Gives its bytes a few at a time.
