@@ -94,12 +94,20 @@ impl Factors {
 
     /// Adds `p^exponent`, keeping the primes in order. Its callers divide what they add out of a
     /// u64, so that neither the 15 places nor an exponent's byte can overflow.
+    #[inline]
     pub(super) fn push(&mut self, p: u64, exponent: u32) {
         let all = u128::from(self.exponents[1]) << 64 | u128::from(self.exponents[0]);
         let mut len = (16 - all.leading_zeros() / 8) as u8;
         if len == 0 || (usize::from(len) < MAX_DISTINCT && self.primes[usize::from(len) - 1] < p) {
-            return self.append(&mut len, p, exponent);
+            self.append(&mut len, p, exponent);
+        } else {
+            self.insert(p, exponent);
         }
+    }
+
+    /// As [`push`](Factors::push), for primes that are not above all that are there.
+    #[cold]
+    fn insert(&mut self, p: u64, exponent: u32) {
         let mut i = 0;
         while i < MAX_DISTINCT && self.exponent(i) != 0 && self.primes[i] < p {
             i += 1;

@@ -1,67 +1,58 @@
 //! `factor` over a slice with AVX-512 IFMA.
 //!
 //! ```text
-//! numbers -> divided by 2 and the primes to 997 -> prime? -> Hart's method below 2^41
-//!                                                     ^  \-> curves above       |
-//!                                                     \-------------------------/
+//! numbers -> divided by 2 and the primes to 1171 -> below 2^41: proof, p - 1, Hart's method
+//!                                                \                          | the hardest
+//!                                                 above: prime? -> curves <-/
 //! ```
-//! What is left of each number goes round until it is prime: primality by the batch test, splitting
-//! by the method for its size. Every factor is below 1009² after trial division, or proven.
+//! What is left of each number goes round until it is prime. Every factor is below 1181² after trial
+//! division, or proven. Parts move from above to below as curves split them.
 
 use std::arch::x86_64::*;
 
 use super::batch_avx512::is_prime_slice;
+use super::divide_avx512::{GROUP, PRIME_BELOW, divide};
 use super::ecm::SMALL_BELOW;
 use super::ecm_avx512::{self, Curves, LANES, ONE_LIMB_BELOW, VECTORS};
 use super::ecm_plan::{CURVES, plans};
 use super::factor::Factors;
-use super::hart_avx512;
-use super::ifma::set;
-use super::is_prime::Divisor;
+use super::packed_avx512::Parts;
 use super::rho;
+use super::small_avx512::{self, Small};
 
-/// The odd primes below 1000 as divisors.
-const DIVISORS: [(u64, Divisor); 167] = {
-    let mut all = [(0, Divisor { inverse: 0, limit: 0 }); 167];
-    let (mut p, mut count) = (3, 0);
-    while p < 1000 {
-        let mut d = 3;
-        while d * d <= p && p % d != 0 {
-            d += 2;
-        }
-        if d * d > p {
-            all[count] = (p, Divisor::new(p));
-            count += 1;
-        }
-        p += 2;
-    }
-    all
-};
+/// Numbers that go through trial division and the stages of [`Small`] together: their records stay
+/// in the L2 cache.
+const CHUNK_LEN: usize = 4096;
 
-/// What those leave is prime below the square of the next.
-const PRIME_BELOW: u64 = 1009 * 1009;
-
-/// Numbers that go through together: enough that few lanes of the last curves stay empty.
-const CHUNK_LEN: usize = 8192;
+/// Numbers whose large or hard parts go through together: enough that few lanes of the last curves
+/// stay empty.
+const CURVES_LEN: usize = 1 << 14;
 
 /// See [`super::factor_slice`].
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn factor_slice(n: &[u64], out: &mut [Factors]) {
     let mut open = Vec::new();
     let mut rounds = Rounds::default();
-    for (n, out) in n.chunks(CHUNK_LEN).zip(out.chunks_mut(CHUNK_LEN)) {
-        out.fill(Factors::NONE);
-        let (whole, tail) = n.as_chunks::<8>();
-        for (i, n) in whole.iter().enumerate() {
-            divide(n, &mut out[8 * i..], 8 * i, &mut open);
+    let mut small = Small::default();
+    for (n, out) in n.chunks(CURVES_LEN).zip(out.chunks_mut(CURVES_LEN)) {
+        for (c, n) in n.chunks(CHUNK_LEN).enumerate() {
+            small.open.reserve(n.len());
+            for (g, n) in n.chunks(GROUP).enumerate() {
+                let first = CHUNK_LEN * c + GROUP * g;
+                divide(n, &mut out[first..], |i, n| {
+                    let owner = (first + i) as u32;
+                    if n < small_avx512::BELOW {
+                        small.open.push(n, owner);
+                    } else {
+                        open.push(Open { n, owner, curves: 0 });
+                    }
+                });
+            }
+            small.factor(out, |n, owner| rounds.hard(n, owner));
         }
-        if !tail.is_empty() {
-            let mut padded = [1; 8];
-            padded[..tail.len()].copy_from_slice(tail);
-            divide(&padded, &mut out[8 * whole.len()..], 8 * whole.len(), &mut open);
-        }
-        while !open.is_empty() {
-            rounds.one(&mut open, out);
+        while !open.is_empty() || !rounds.curves[0].is_empty() {
+            rounds.one(&mut open, &mut small.open, out);
+            small.factor(out, |n, owner| rounds.hard(n, owner));
         }
     }
 }
@@ -74,126 +65,53 @@ struct Open {
     curves: u32,
 }
 
-/// Divides eight numbers by two and by [`DIVISORS`].
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn divide(n: &[u64; 8], out: &mut [Factors], first: usize, open: &mut Vec<Open>) {
-    let mut odd = [1; 8];
-    let mut len = [0u8; 8];
-    for lane in 0..8 {
-        if n[lane] > 1 {
-            let twos = n[lane].trailing_zeros();
-            odd[lane] = n[lane] >> twos;
-            if twos > 0 {
-                out[lane].append(&mut len[lane], 2, twos);
-            }
-        }
-    }
-    // SAFETY: the array is the 64 bytes that are read; no alignment is asked for.
-    let mut left = unsafe { _mm512_loadu_epi64(odd.as_ptr().cast()) };
-    for &(p, divisor) in &DIVISORS {
-        let inverse = set(divisor.inverse);
-        let limit = set(divisor.limit);
-        let quotient = _mm512_mullo_epi64(left, inverse);
-        let mask = _mm512_cmple_epu64_mask(quotient, limit);
-        if mask == 0 {
-            continue;
-        }
-        left = _mm512_mask_mov_epi64(left, mask, quotient);
-        let mut again = mask;
-        let mut count = 1;
-        let mut lanes = [0u8; 64];
-        lanes[0] = mask;
-        loop {
-            let quotient = _mm512_mullo_epi64(left, inverse);
-            again = _mm512_mask_cmple_epu64_mask(again, quotient, limit);
-            if again == 0 {
-                break;
-            }
-            left = _mm512_mask_mov_epi64(left, again, quotient);
-            lanes[count] = again;
-            count += 1;
-        }
-        let mut hit = mask;
-        while hit != 0 {
-            let lane = hit.trailing_zeros() as usize;
-            hit &= hit - 1;
-            let exponent = lanes[..count].iter().map(|l| u32::from((l >> lane) & 1)).sum();
-            out[lane].append(&mut len[lane], p, exponent);
-        }
-    }
-    // SAFETY: the array is the 64 bytes that are written; no alignment is asked for.
-    unsafe { _mm512_storeu_epi64(odd.as_mut_ptr().cast(), left) };
-    for lane in 0..8 {
-        let n = odd[lane];
-        if n == 1 {
-            continue;
-        }
-        if n < PRIME_BELOW {
-            out[lane].append(&mut len[lane], n, 1);
-        } else {
-            open.push(Open { n, owner: (first + lane) as u32, curves: 0 });
-        }
-    }
-}
-
 /// The lists that a round works on, kept between rounds for their room.
 #[derive(Debug, Default)]
 struct Rounds {
     numbers: Vec<u64>,
     prime: Vec<u8>,
-    hart: Vec<Open>,
     curves: [Vec<Open>; 3],
-    divisors: Vec<u64>,
 }
 
 impl Rounds {
+    /// Notes a number that is known to be composite, and small.
+    fn hard(&mut self, n: u64, owner: u32) {
+        self.curves[0].push(Open { n, owner, curves: 0 });
+    }
+
     /// Takes out the primes, and splits every composite once, or has it see one more curve.
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn one(&mut self, open: &mut Vec<Open>, out: &mut [Factors]) {
+    fn one(&mut self, open: &mut Vec<Open>, small: &mut Parts, out: &mut [Factors]) {
         self.numbers.clear();
         self.numbers.extend(open.iter().map(|o| o.n));
         self.prime.clear();
         self.prime.resize(open.len(), 0);
-        // What has seen a curve is known to be composite.
         is_prime_slice(&self.numbers, &mut self.prime);
-        self.hart.clear();
-        self.curves.iter_mut().for_each(Vec::clear);
         for (entry, &prime) in open.iter().zip(&self.prime) {
             if prime == 1 {
                 out[entry.owner as usize].push(entry.n, 1);
-            } else if entry.n < hart_avx512::BELOW {
-                self.hart.push(*entry);
             } else {
                 let size = u8::from(entry.n >= SMALL_BELOW) + u8::from(entry.n >= ONE_LIMB_BELOW);
                 self.curves[usize::from(size)].push(*entry);
             }
         }
         open.clear();
-        self.split_by_hart(open, out);
         for group in &mut self.curves {
-            split_by_curves(group, open, out);
-        }
-    }
-
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn split_by_hart(&mut self, open: &mut Vec<Open>, out: &mut [Factors]) {
-        self.numbers.clear();
-        self.numbers.extend(self.hart.iter().map(|o| o.n));
-        self.divisors.clear();
-        self.divisors.resize(self.numbers.len(), 0);
-        hart_avx512::split_all(&self.numbers, &mut self.divisors);
-        for (entry, &p) in self.hart.iter().zip(&self.divisors) {
-            put(entry, p, open, out);
+            split_by_curves(group, open, small, out);
+            group.clear();
         }
     }
 }
 
 /// Notes the two parts of a number: a small one is prime, others stay open.
 #[inline]
-fn put(entry: &Open, p: u64, open: &mut Vec<Open>, out: &mut [Factors]) {
+fn put(entry: &Open, p: u64, open: &mut Vec<Open>, small: &mut Parts, out: &mut [Factors]) {
     for n in [p, entry.n / p] {
         if n < PRIME_BELOW {
             out[entry.owner as usize].push(n, 1);
+        } else if n < small_avx512::BELOW {
+            small.reserve(1);
+            small.push(n, entry.owner);
         } else {
             open.push(Open { n, owner: entry.owner, curves: 0 });
         }
@@ -202,7 +120,12 @@ fn put(entry: &Open, p: u64, open: &mut Vec<Open>, out: &mut [Factors]) {
 
 /// Runs curves on composites, all of one limb or all of two, until each is split.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn split_by_curves(work: &mut [Open], open: &mut Vec<Open>, out: &mut [Factors]) {
+fn split_by_curves(
+    work: &mut [Open],
+    open: &mut Vec<Open>,
+    small: &mut Parts,
+    out: &mut [Factors],
+) {
     let mut len = work.len();
     while len > 0 {
         let mut left = 0;
@@ -214,9 +137,9 @@ fn split_by_curves(work: &mut [Open], open: &mut Vec<Open>, out: &mut [Factors])
             for k in 0..count {
                 let entry = work[at + k];
                 match divisors[k] {
-                    Some(p) => put(&entry, p, open, out),
+                    Some(p) => put(&entry, p, open, small, out),
                     None if entry.curves as usize + 1 >= CURVES.len() => {
-                        put(&entry, rho::split(entry.n), open, out);
+                        put(&entry, rho::split(entry.n), open, small, out);
                     }
                     None => {
                         work[left] = Open { curves: entry.curves + 1, ..entry };

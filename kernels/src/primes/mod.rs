@@ -46,8 +46,9 @@
 //! # Where things are
 //! `is_prime` and `lucas` are the reference, one number at a time; `interleaved`, `batch_lanes` and
 //! `batch_avx512` the batch forms; `lanes*` and `ifma*` the arithmetic and tests on vectors. `factor`,
-//! `rho` and `ecm` are portable, `rho_lanes` for AVX2 and NEON; `factor_avx512` leads to `hart_avx512`
-//! and `ecm_avx512`; both kinds of curve take their steps from `ecm_plan`. `segment` and
+//! `rho` and `ecm` are portable, `rho_lanes` for AVX2 and NEON; `factor_avx512` leads to
+//! `divide_avx512`, `small_avx512` (with `proof_avx512`, `p_minus_1_avx512` and `hart_avx512`) and
+//! `ecm_avx512`; both kinds of curve take their steps from `ecm_plan`. `segment` and
 //! `segment_large` sieve for `sieve`, `ranges` for the multiplicative functions. `wide*` is for [`u128`].
 
 mod arithmetic;
@@ -55,6 +56,8 @@ mod batch;
 #[cfg(target_arch = "x86_64")]
 mod batch_avx512;
 mod batch_lanes;
+#[cfg(target_arch = "x86_64")]
+mod divide_avx512;
 mod ecm;
 #[cfg(target_arch = "x86_64")]
 mod ecm_avx512;
@@ -81,14 +84,20 @@ mod lanes_halves;
 mod lucas;
 mod montgomery;
 #[cfg(target_arch = "x86_64")]
+mod p_minus_1_avx512;
+#[cfg(target_arch = "x86_64")]
 mod packed_avx512;
 mod prime_pi;
+#[cfg(target_arch = "x86_64")]
+mod proof_avx512;
 mod ranges;
 mod rho;
 mod rho_lanes;
 mod segment;
 mod segment_large;
 mod sieve;
+#[cfg(target_arch = "x86_64")]
+mod small_avx512;
 mod wide;
 mod wide_ecm;
 mod wide_montgomery;

@@ -1,5 +1,5 @@
 //! Buffers of numbers with their indices, which vectors are packed into: what is between the stages
-//! of `batch_avx512.rs`.
+//! of `batch_avx512.rs` and of `small_avx512.rs`.
 
 use std::arch::x86_64::*;
 
@@ -80,7 +80,91 @@ impl<const LEN: usize> Packed<LEN> {
     }
 }
 
+/// A list of numbers with their owners that vectors are packed into, for lists of any length.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    n: Vec<u64>,
+    owner: Vec<u32>,
+    len: usize,
+}
+
+impl Parts {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Makes room for `more` entries, and for storing whole vectors.
+    pub(super) fn reserve(&mut self, more: usize) {
+        let enough = self.len + more + 8;
+        if self.n.len() < enough {
+            self.n.resize(enough, 0);
+            self.owner.resize(enough, 0);
+        }
+    }
+
+    /// Appends one; there is room.
+    #[inline]
+    pub(super) fn push(&mut self, n: u64, owner: u32) {
+        self.n[self.len] = n;
+        self.owner[self.len] = owner;
+        self.len += 1;
+    }
+
+    /// Appends the lanes of `mask`; there is room.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) fn push_lanes(&mut self, mask: u8, n: __m512i, owner: __m256i) {
+        self.len = self.write_lanes(self.len, mask, n, owner);
+    }
+
+    /// Writes the lanes of `mask` from `at` on, and says where they end; up to eight entries are
+    /// overwritten. What is read may so be packed in place, and cut off at the end.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) fn write_lanes(&mut self, at: usize, mask: u8, n: __m512i, owner: __m256i) -> usize {
+        store(place(&mut self.n, at), _mm512_maskz_compress_epi64(mask, n));
+        store_index(place(&mut self.owner, at), _mm256_maskz_compress_epi32(mask, owner));
+        at + mask.count_ones() as usize
+    }
+
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.len = len;
+    }
+
+    /// The eight entries from `at` on, and the mask of those that are within the list. The others
+    /// are copies of the first number once [`pad`](Parts::pad) was called.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) fn get(&self, at: usize) -> (__m512i, __m256i, u8) {
+        let count = self.len.saturating_sub(at).min(8);
+        let mask = ((1u16 << count) - 1) as u8;
+        (load(whole(&self.n, at)), load_index(whole(&self.owner, at)), mask)
+    }
+
+    /// Has `vectors` whole vectors past the end hold copies of the first number.
+    pub(super) fn pad(&mut self, vectors: usize) {
+        self.reserve(8 * vectors);
+        let first = self.n[0];
+        self.n[self.len..][..8 * vectors].fill(first);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.n[..self.len].iter().copied().zip(self.owner[..self.len].iter().copied())
+    }
+}
+
 /// The eight elements from `at` on.
+#[inline(always)]
+fn whole<T>(all: &[T], at: usize) -> &[T; 8] {
+    all[at..].first_chunk().expect("buffers end a whole vector after the last element")
+}
+
+/// As [`whole`], to be written.
 #[inline(always)]
 fn place<T>(all: &mut [T], at: usize) -> &mut [T; 8] {
     all[at..].first_chunk_mut().expect("buffers end a whole vector after the last element")
