@@ -11,9 +11,10 @@ use std::arch::x86_64::*;
 
 use super::factor::TRIAL_DIVISORS;
 use super::ifma::{ONE_LIMB_LIMIT, set};
-use super::ifma_base_2::{CLASS, CLASSES, Passed, base_2_one, base_2_two};
-use super::ifma_lucas::{lucas_one, lucas_two};
-use super::is_prime::{DECIDED_BELOW, Divisor, SMALL_DIVISORS, is_small_prime};
+use super::ifma_barrett;
+use super::ifma_base_2::{Passed, base_2_one, base_2_word};
+use super::ifma_lucas::{lucas_one, lucas_word};
+use super::is_prime::{DECIDED_BELOW, Divisor, SMALL_DIVISORS, is_rough_prime, is_small_prime};
 use super::packed_avx512::{Packed, QUEUE_LEN, Survivors, load, store, store_index};
 
 /// Numbers that go through the filters together; the buffers stay in the L1 cache.
@@ -24,14 +25,14 @@ const CHUNK_LEN: usize = 1 << 24;
 
 /// Vectors in flight in each test, as measured on Zen 5.
 const BASE_2_ONE_VECTORS: usize = 8;
-const BASE_2_TWO_VECTORS: usize = 6;
+const BASE_2_WORD_VECTORS: usize = 6;
 const LUCAS_ONE_VECTORS: usize = 6;
-const LUCAS_TWO_VECTORS: usize = 4;
+const LUCAS_WORD_VECTORS: usize = 4;
 
 /// How many of [`SMALL_DIVISORS`] the first filter takes.
 const FIRST_DIVISORS: usize = 5;
 
-/// The divisors from 67 on: they pay only for numbers of two limbs, where base 2 costs more.
+/// The divisors from 67 on: they pay only for numbers of a word, where base 2 costs more.
 const LARGE_DIVISORS: &[Divisor] = TRIAL_DIVISORS.split_at(SMALL_DIVISORS.len()).1;
 
 /// See [`super::is_prime_slice`].
@@ -54,9 +55,9 @@ struct Pipeline<'a> {
     rough: Packed<{ BLOCK_LEN + 8 }>,
     large: Packed<{ BLOCK_LEN + 8 }>,
     one_limb: Packed<QUEUE_LEN>,
-    two_limbs: [Packed<QUEUE_LEN>; CLASSES],
+    word: Packed<QUEUE_LEN>,
     lucas_one: Survivors,
-    lucas_two: Survivors,
+    lucas_word: Packed<QUEUE_LEN>,
     out: &'a mut [u8],
 }
 
@@ -67,9 +68,9 @@ impl<'a> Pipeline<'a> {
             rough: Packed::new(),
             large: Packed::new(),
             one_limb: Packed::new(),
-            two_limbs: std::array::from_fn(|_| Packed::new()),
+            word: Packed::new(),
             lucas_one: Survivors::new(),
-            lucas_two: Survivors::new(),
+            lucas_word: Packed::new(),
             out,
         }
     }
@@ -98,7 +99,7 @@ impl<'a> Pipeline<'a> {
             let (n, index) = self.large.get(at);
             let mask = !divisible(n, LARGE_DIVISORS);
             if mask != 0 {
-                self.enqueue_two_limbs(mask, n, index);
+                self.enqueue_word(mask, n, index);
             }
         }
     }
@@ -130,20 +131,20 @@ impl<'a> Pipeline<'a> {
         let odd = _mm512_test_epi64_mask(n, set(1));
         let small = _mm512_cmplt_epu64_mask(n, set(DECIDED_BELOW));
         if small != 0 {
-            self.decide_small(small, n, index);
+            self.decide_alone(small, n, index, is_small_prime);
         }
         self.odd.push(odd & !small, n, index);
     }
 
-    /// Numbers below 67² one by one.
+    /// Takes the numbers of some lanes one by one.
     #[cold]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn decide_small(&mut self, mask: u8, n: __m512i, index: __m256i) {
+    fn decide_alone(&mut self, mask: u8, n: __m512i, index: __m256i, is_prime: fn(u64) -> bool) {
         let (mut numbers, mut indices) = ([0; 8], [0; 8]);
         store(&mut numbers, n);
         store_index(&mut indices, index);
         for lane in (0..8).filter(|lane| (mask >> lane) & 1 == 1) {
-            if is_small_prime(numbers[lane]) {
+            if is_prime(numbers[lane]) {
                 self.out[indices[lane] as usize] = 1;
             }
         }
@@ -165,22 +166,18 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Puts a number of two limbs in the queue of its class.
+    /// Puts the numbers of a word in their queue, but for the few that are too close below a power
+    /// of two.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn enqueue_two_limbs(&mut self, mask: u8, n: __m512i, index: __m256i) {
-        let mut open = mask;
-        let mut class = 0;
-        while open != 0 {
-            let here = _mm512_mask_cmpge_epu64_mask(open, n, set(CLASS[class].1));
-            if here != 0 {
-                self.two_limbs[class].push(here, n, index);
-                if self.two_limbs[class].len >= 8 * BASE_2_TWO_VECTORS {
-                    self.run_base_2_two::<BASE_2_TWO_VECTORS>(class);
-                }
-            }
-            open &= !here;
-            class += 1;
+    fn enqueue_word(&mut self, mask: u8, n: __m512i, index: __m256i) {
+        let fits = ifma_barrett::fits(n);
+        if mask & !fits != 0 {
+            self.decide_alone(mask & !fits, n, index, is_rough_prime);
+        }
+        self.word.push(mask & fits, n, index);
+        if self.word.len >= 8 * BASE_2_WORD_VECTORS {
+            self.run_base_2_word::<BASE_2_WORD_VECTORS>();
         }
     }
 
@@ -195,15 +192,12 @@ impl<'a> Pipeline<'a> {
                 _ => self.run_base_2_one::<4>(),
             }
         }
-        for class in 0..CLASSES {
-            while self.two_limbs[class].len > 0 {
-                let first = self.two_limbs[class].n[0];
-                self.two_limbs[class].pad(first);
-                match self.two_limbs[class].len.div_ceil(8) {
-                    1 => self.run_base_2_two::<1>(class),
-                    2..4 => self.run_base_2_two::<2>(class),
-                    _ => self.run_base_2_two::<4>(class),
-                }
+        while self.word.len > 0 {
+            self.word.pad(self.word.n[0]);
+            match self.word.len.div_ceil(8) {
+                1 => self.run_base_2_word::<1>(),
+                2..4 => self.run_base_2_word::<2>(),
+                _ => self.run_base_2_word::<4>(),
             }
         }
         while self.lucas_one.packed.len > 0 {
@@ -213,11 +207,11 @@ impl<'a> Pipeline<'a> {
                 _ => self.run_lucas_one::<2>(),
             }
         }
-        while self.lucas_two.packed.len > 0 {
-            self.lucas_two.pad();
-            match self.lucas_two.packed.len.div_ceil(8) {
-                1 => self.run_lucas_two::<1>(),
-                _ => self.run_lucas_two::<2>(),
+        while self.lucas_word.len > 0 {
+            self.lucas_word.pad(self.lucas_word.n[0]);
+            match self.lucas_word.len.div_ceil(8) {
+                1 => self.run_lucas_word::<1>(),
+                _ => self.run_lucas_word::<2>(),
             }
         }
     }
@@ -235,7 +229,8 @@ impl<'a> Pipeline<'a> {
         let passed = base_2_one(&n);
         let count = self.one_limb.len.min(8 * V);
         for i in 0..V {
-            let survivors = lanes(passed[i], count, i);
+            let mask = passed[i].mask & first_lanes(count, i);
+            let survivors = Passed { mask, one: passed[i].one };
             if survivors.mask != 0 {
                 self.lucas_one.push(survivors, entry[i].0, entry[i].1);
                 if self.lucas_one.packed.len >= 8 * LUCAS_ONE_VECTORS {
@@ -248,25 +243,25 @@ impl<'a> Pipeline<'a> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn run_base_2_two<const V: usize>(&mut self, class: usize) {
+    fn run_base_2_word<const V: usize>(&mut self) {
         let zero = (_mm512_setzero_si512(), _mm256_setzero_si256());
         let (mut n, mut entry) = ([zero.0; V], [zero; V]);
         for i in 0..V {
-            entry[i] = self.two_limbs[class].get(8 * i);
+            entry[i] = self.word.get(8 * i);
             n[i] = entry[i].0;
         }
-        let passed = base_2_two(&n, CLASS[class].0);
-        let count = self.two_limbs[class].len.min(8 * V);
+        let passed = base_2_word(&n);
+        let count = self.word.len.min(8 * V);
         for i in 0..V {
-            let survivors = lanes(passed[i], count, i);
-            if survivors.mask != 0 {
-                self.lucas_two.push(survivors, entry[i].0, entry[i].1);
-                if self.lucas_two.packed.len >= 8 * LUCAS_TWO_VECTORS {
-                    self.run_lucas_two::<LUCAS_TWO_VECTORS>();
+            let survivors = passed[i] & first_lanes(count, i);
+            if survivors != 0 {
+                self.lucas_word.push(survivors, entry[i].0, entry[i].1);
+                if self.lucas_word.len >= 8 * LUCAS_WORD_VECTORS {
+                    self.run_lucas_word::<LUCAS_WORD_VECTORS>();
                 }
             }
         }
-        self.two_limbs[class].drop_front(count);
+        self.word.drop_front(count);
     }
 
     #[inline]
@@ -276,7 +271,7 @@ impl<'a> Pipeline<'a> {
         let (mut n, mut one) = ([zero; V], [zero; V]);
         for i in 0..V {
             n[i] = self.lucas_one.packed.get(8 * i).0;
-            one[i] = self.lucas_one.one(8 * i).0;
+            one[i] = self.lucas_one.one(8 * i);
         }
         let passed = lucas_one(&n, &one);
         let count = self.lucas_one.packed.len.min(8 * V);
@@ -286,25 +281,23 @@ impl<'a> Pipeline<'a> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn run_lucas_two<const V: usize>(&mut self) {
-        let zero = _mm512_setzero_si512();
-        let (mut n, mut one) = ([zero; V], [(zero, zero); V]);
-        for i in 0..V {
-            n[i] = self.lucas_two.packed.get(8 * i).0;
-            one[i] = self.lucas_two.one(8 * i);
+    fn run_lucas_word<const V: usize>(&mut self) {
+        let mut n = [_mm512_setzero_si512(); V];
+        for (i, n) in n.iter_mut().enumerate() {
+            *n = self.lucas_word.get(8 * i).0;
         }
-        let passed = lucas_two(&n, &one);
-        let count = self.lucas_two.packed.len.min(8 * V);
-        mark(self.out, &self.lucas_two.packed.index[..count], &passed);
-        self.lucas_two.drop_front(count);
+        let passed = lucas_word(&n);
+        let count = self.lucas_word.len.min(8 * V);
+        mark(self.out, &self.lucas_word.index[..count], &passed);
+        self.lucas_word.drop_front(count);
     }
 }
 
-/// Cuts the lanes of vector `i` down to those among the first `count`.
+/// The lanes of vector `i` that are among the first `count`.
 #[inline]
-fn lanes(passed: Passed, count: usize, i: usize) -> Passed {
+fn first_lanes(count: usize, i: usize) -> u8 {
     let valid = count.saturating_sub(8 * i).min(8);
-    Passed { mask: passed.mask & ((1u16 << valid) - 1) as u8, one: passed.one }
+    ((1u16 << valid) - 1) as u8
 }
 
 /// Writes the primes found.

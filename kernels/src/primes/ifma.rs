@@ -156,29 +156,6 @@ impl TwoLimbs {
         (_mm512_sub_epi64(carried, u2), _mm512_sub_epi64(high.1, u3))
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn mul_add(self, a: Pair, b: Pair, plus: Pair) -> Pair {
-        carry(self.mul_add_raw(a, b, plus))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn square_add(self, a: Pair, plus: Pair) -> Pair {
-        carry(self.square_add_raw(a, plus))
-    }
-
-    /// `a²/R`, doubled in the lanes of `mask`; for a below 4n the result is below 4n.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn square_and_double(self, a: Pair, mask: __mmask8) -> Pair {
-        let (low, high) = self.square_add_raw(a, (self.low, self.high));
-        carry((
-            _mm512_mask_add_epi64(low, mask, low, low),
-            _mm512_mask_add_epi64(high, mask, high, high),
-        ))
-    }
-
     /// `-a/R mod n` in `[0, n)`: the negative of the plain number of `a`, as 64 bits.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]

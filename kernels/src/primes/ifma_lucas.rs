@@ -7,7 +7,8 @@
 
 use std::arch::x86_64::*;
 
-use super::ifma::{OneLimb, Pair, TwoLimbs, carry, set};
+use super::ifma::{OneLimb, set};
+use super::ifma_barrett::{Barrett, Operand};
 use super::ifma_parameters::{PARAMETER_BITS, Parameters, parameters};
 
 /// The almost extra strong Lucas test for odd numbers without a divisor to 61, below
@@ -70,58 +71,57 @@ pub(super) fn lucas_one<const V: usize>(n: &[__m512i; V], one: &[__m512i; V]) ->
     passed
 }
 
-/// As [`lucas_one`] for any odd u64 without a divisor to 61. `one` is below 4n.
+/// As [`lucas_one`] for numbers from `ONE_LIMB_LIMIT` on that
+/// [`fits`](super::ifma_barrett::fits) has.
+///
+/// The chain is that of -V, plain: -V(2k) = 2 - V(k)² and -V(2k+1) = P - V(k)·V(k+1), which
+/// [`Barrett::minus_square`] and [`Barrett::minus_product`] give without a correction.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-pub(super) fn lucas_two<const V: usize>(n: &[__m512i; V], one: &[Pair; V]) -> [u8; V] {
+pub(super) fn lucas_word<const V: usize>(n: &[__m512i; V]) -> [u8; V] {
     let zero = _mm512_setzero_si512();
-    let mut moduli = [TwoLimbs { low: zero, high: zero, inverse: zero }; V];
-    let (mut minus_p, mut minus_two) = ([(zero, zero); V], [(zero, zero); V]);
-    let (mut v, mut w) = ([(zero, zero); V], [(zero, zero); V]);
-    let mut found = [Parameters { p: zero, found: 0, prime: 0 }; V];
     let mut size = Size::new();
-    for i in 0..V {
-        let m = TwoLimbs::new(n[i]);
-        let parameters = parameters(n[i]);
-        let p = parameters.p;
-        found[i] = parameters;
-        size.cover(n[i]);
-        let one = (_mm512_and_si512(one[i].0, set((1 << 52) - 1)), one[i].1);
-        let two = (_mm512_add_epi64(one.0, one.0), _mm512_add_epi64(one.1, one.1));
-        // P is below 2^PARAMETER_BITS, so P·one is below 2^(PARAMETER_BITS + 2)·n.
-        let form = (_mm512_mullo_epi64(one.0, p), _mm512_mullo_epi64(one.1, p));
-        let above = |k: u32, a: Pair| {
-            let count = _mm_cvtsi64_si128(i64::from(k));
-            let low = _mm512_sub_epi64(_mm512_sll_epi64(m.low, count), a.0);
-            let high = _mm512_sub_epi64(_mm512_sll_epi64(m.high, count), a.1);
-            let (low, high) = carry((low, high));
-            (_mm512_and_si512(low, set((1 << 52) - 1)), high)
-        };
-        moduli[i] = m;
-        // One n more than is needed to stay positive: the product may take n off.
-        minus_p[i] = above(PARAMETER_BITS + 3, form);
-        minus_two[i] = above(4, two);
-        (v[i], w[i]) = (carry(two), carry(form));
+    for &n in n {
+        size.cover(n);
     }
+    // A number such as 3·2^62 - 1 is looked at from the first steps on: then nothing is skipped.
+    let skip = START_BITS < size.bits().saturating_sub(size.most_trailing());
+    let open = size.bits() - if skip { START_BITS } else { 0 };
+    let mut moduli = [Barrett::new(n[0]); V];
+    let (mut plus_p, mut plus_two) = ([zero; V], [zero; V]);
+    let (mut product, mut square, mut turns) = ([zero; V], [zero; V], [zero; V]);
+    let mut found = [Parameters { p: zero, found: 0, prime: 0 }; V];
     let mut checks = [Check::new(); V];
-    let mut order = [zero; V];
     for i in 0..V {
+        let m = Barrett::new(n[i]);
+        found[i] = parameters(n[i]);
+        let order = _mm512_add_epi64(n[i], set(1));
+        let (v, w) = start_of_chain(_mm512_srl_epi64(order, count(open)), found[i].p);
+        let odd = _mm512_test_epi64_mask(_mm512_srl_epi64(order, count(open)), set(1));
+        product[i] = _mm512_sub_epi64(m.modulus, _mm512_mask_mov_epi64(w, odd, v));
+        square[i] = _mm512_sub_epi64(m.modulus, _mm512_mask_mov_epi64(v, odd, w));
+        plus_p[i] = _mm512_add_epi64(m.modulus, found[i].p);
+        plus_two[i] = _mm512_add_epi64(m.modulus, set(2));
+        turns[i] = _mm512_xor_si512(order, _mm512_srli_epi64::<1>(order));
         checks[i].s = trailing_ones(n[i]);
-        order[i] = _mm512_add_epi64(n[i], set(1));
+        moduli[i] = m;
     }
-    for step in (1..size.bits()).rev() {
+    for step in (1..open).rev() {
         let bit = set(1 << step);
         for i in 0..V {
             let m = moduli[i];
-            let mask = _mm512_test_epi64_mask(order[i], bit);
-            let base = select(mask, v[i], w[i]);
-            let product = m.mul_add(v[i], w[i], minus_p[i]);
-            let square = m.square_add(base, minus_two[i]);
-            v[i] = select(mask, square, product);
-            w[i] = select(mask, product, square);
+            // Of V(k) and V(k+1) the product is that of odd index. This bit clear wants V(k), which
+            // it is where the bit before was set; this bit set wants V(k+1).
+            let turn = _mm512_test_epi64_mask(turns[i], bit);
+            let (odd, even) = (Operand::new(product[i]), Operand::new(square[i]));
+            let base = Operand::select(turn, even, odd);
+            product[i] = m.minus_product(odd, even, plus_p[i]);
+            square[i] = m.minus_square(base, plus_two[i]);
         }
         if step <= size.most_trailing() {
             for i in 0..V {
-                checks[i].look(step, moduli[i].negative_plain(v[i]), n[i]);
+                let set = _mm512_test_epi64_mask(_mm512_add_epi64(n[i], set(1)), bit);
+                let v = _mm512_mask_mov_epi64(square[i], set, product[i]);
+                checks[i].look(step, moduli[i].remainder(v, n[i]), n[i]);
             }
         }
     }
@@ -132,10 +132,30 @@ pub(super) fn lucas_two<const V: usize>(n: &[__m512i; V], one: &[Pair; V]) -> [u
     passed
 }
 
+/// Bits of n + 1 with which the chain of [`lucas_word`] begins.
+const START_BITS: u32 = 3;
+
+/// V(k) and V(k+1) for k below `2^START_BITS`, as they are: V(8) is below P^8 < 2^56.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn select(mask: __mmask8, clear: Pair, set: Pair) -> Pair {
-    (_mm512_mask_mov_epi64(clear.0, mask, set.0), _mm512_mask_mov_epi64(clear.1, mask, set.1))
+fn start_of_chain(k: __m512i, p: __m512i) -> (__m512i, __m512i) {
+    const { assert!(PARAMETER_BITS << START_BITS <= 56) };
+    let (mut v, mut w) = (set(2), p);
+    for bit in (0..START_BITS).rev() {
+        let set_here = _mm512_test_epi64_mask(k, set(1 << bit));
+        let base = _mm512_mask_mov_epi64(v, set_here, w);
+        let product = _mm512_sub_epi64(_mm512_mullo_epi64(v, w), p);
+        let square = _mm512_sub_epi64(_mm512_mullo_epi64(base, base), set(2));
+        v = _mm512_mask_mov_epi64(square, set_here, product);
+        w = _mm512_mask_mov_epi64(product, set_here, square);
+    }
+    (v, w)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn count(bits: u32) -> __m128i {
+    _mm_cvtsi64_si128(i64::from(bits))
 }
 
 /// How long n + 1 is, and by what power of two it is divisible, over all lanes seen.

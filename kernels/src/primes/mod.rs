@@ -71,11 +71,15 @@ mod hart_avx512;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 #[cfg(target_arch = "x86_64")]
+mod ifma_barrett;
+#[cfg(target_arch = "x86_64")]
 mod ifma_base_2;
 #[cfg(target_arch = "x86_64")]
 mod ifma_lucas;
 #[cfg(target_arch = "x86_64")]
 mod ifma_parameters;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod ifma_tests;
 mod interleaved;
 mod is_prime;
 mod lanes;

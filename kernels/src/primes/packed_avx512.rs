@@ -3,7 +3,6 @@
 
 use std::arch::x86_64::*;
 
-use super::ifma::Pair;
 use super::ifma_base_2::Passed;
 
 /// Room in a queue: the most vectors in flight, one more vector pushed, and one of slack for
@@ -174,43 +173,37 @@ fn place<T>(all: &mut [T], at: usize) -> &mut [T; 8] {
 #[derive(Debug)]
 pub(super) struct Survivors {
     pub(super) packed: Packed<QUEUE_LEN>,
-    low: [u64; QUEUE_LEN],
-    high: [u64; QUEUE_LEN],
+    one: [u64; QUEUE_LEN],
 }
 
 impl Survivors {
     pub(super) fn new() -> Survivors {
-        Survivors { packed: Packed::new(), low: [0; QUEUE_LEN], high: [0; QUEUE_LEN] }
+        Survivors { packed: Packed::new(), one: [0; QUEUE_LEN] }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512vl")]
     pub(super) fn push(&mut self, passed: Passed, n: __m512i, index: __m256i) {
-        let at = self.packed.len;
-        let (low, high) = passed.one;
-        store(place(&mut self.low, at), _mm512_maskz_compress_epi64(passed.mask, low));
-        store(place(&mut self.high, at), _mm512_maskz_compress_epi64(passed.mask, high));
+        let one = _mm512_maskz_compress_epi64(passed.mask, passed.one);
+        store(place(&mut self.one, self.packed.len), one);
         self.packed.push(passed.mask, n, index);
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512vl")]
-    pub(super) fn one(&mut self, at: usize) -> Pair {
-        (load(place(&mut self.low, at)), load(place(&mut self.high, at)))
+    pub(super) fn one(&mut self, at: usize) -> __m512i {
+        load(place(&mut self.one, at))
     }
 
     /// Repeats the first entry up to a whole vector.
     pub(super) fn pad(&mut self) {
-        let len = self.packed.len;
+        let one = self.one[0];
+        place(&mut self.one, self.packed.len).fill(one);
         self.packed.pad(self.packed.n[0]);
-        let (low, high) = (self.low[0], self.high[0]);
-        place(&mut self.low, len).fill(low);
-        place(&mut self.high, len).fill(high);
     }
 
     pub(super) fn drop_front(&mut self, count: usize) {
-        self.low.copy_within(count..self.packed.len, 0);
-        self.high.copy_within(count..self.packed.len, 0);
+        self.one.copy_within(count..self.packed.len, 0);
         self.packed.drop_front(count);
     }
 }
