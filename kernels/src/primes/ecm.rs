@@ -1,12 +1,12 @@
 //! The elliptic-curve method on one u64, portable: the same curves and plans as on vectors.
 //!
 //! The products of one step on a curve do not wait for each other, so a scalar multiplier is kept
-//! as busy by one number as the vector unit by 32.
+//! as busy by one number as the vector unit by dozens.
 
 #![forbid(unsafe_code)]
 
 use super::arithmetic::gcd;
-use super::ecm_plan::{CURVES, Curve, MAX_BABIES, Plan, Step, plans};
+use super::ecm_plan::{CURVES, Curve, Plan, Step, plans};
 use super::montgomery::Montgomery;
 
 /// Below this the smallest factor has at most 21 bits, and short curves do.
@@ -40,17 +40,18 @@ pub(super) fn split(n: u64) -> Option<u64> {
             2 => second,
             _ => later,
         };
-        run(m, curve, plan)
+        let (stage_1, stage_2) = run(m, curve, plan);
+        let proper = |value| Some(gcd(value, n)).filter(|&g| g != 1 && g != n);
+        proper(stage_2).or_else(|| proper(stage_1))
     })
 }
 
-/// One curve.
-fn run(m: Montgomery, curve: &Curve, plan: &Plan) -> Option<u64> {
+/// One curve: what may have a divisor in common with n after the first stage, and after both.
+pub(super) fn run(m: Montgomery, curve: &Curve, plan: &Plan) -> (u64, u64) {
     let n = m.modulus();
     let field = Field { m, numerator: curve.numerator % n, denominator: curve.denominator % n };
     let q = field.stage_1(Point { x: curve.x % n, z: curve.z % n }, &plan.stage_1);
-    let proper = |value| Some(gcd(value, n)).filter(|&g| g != 1 && g != n);
-    proper(field.stage_2(q, plan)).or_else(|| proper(q.z))
+    (q.z, field.stage_2(q, plan))
 }
 
 impl Field {
@@ -72,43 +73,60 @@ impl Field {
     }
 
     fn stage_2(&self, q: Point, plan: &Plan) -> u64 {
-        let m = &self.m;
-        let (babies, step) = self.baby_steps(q, plan);
+        let babies = plan.babies.len();
+        let mut points = self.baby_steps(q, plan);
+        let step = points[babies];
+        for g in 1..plan.stage_2.len() {
+            let here = points[babies + g - 1];
+            points.push(match g {
+                1 => self.double(here),
+                _ => self.add(here, step, points[babies + g - 2]),
+            });
+        }
+        self.to_one_denominator(&mut points);
         let mut product = q.z;
-        let (mut before, mut here) = (step, step);
-        for (g, &bits) in plan.stage_2.iter().enumerate() {
-            match g {
-                0 => {}
-                1 => (before, here) = (here, self.double(here)),
-                _ => (before, here) = (here, self.add(here, step, before)),
-            }
-            let own = m.mul(here.x, here.z);
+        for (here, &bits) in points[babies..].iter().zip(&plan.stage_2) {
             let mut open = bits;
             while open != 0 {
-                let (baby, other) = babies[open.trailing_zeros() as usize];
+                let baby = points[open.trailing_zeros() as usize];
                 open &= open - 1;
-                // x₁z₂ - x₂z₁ by one product, as x·z of both points are there.
-                let cross = m.mul(m.sub(here.x, baby.x), m.add(here.z, baby.z));
-                product = m.mul(product, m.sub(m.add(cross, other), own));
+                product = self.m.mul(product, self.m.sub(here.x, baby.x));
             }
         }
         product
     }
 
-    /// The points `babies[k]·q` with x·z of each, and the giant step: as in `ecm_avx512.rs`.
-    fn baby_steps(&self, q: Point, plan: &Plan) -> ([(Point, u64); MAX_BABIES], Point) {
+    /// Multiplies each x by the z of all other points: then all z are the same, and left out. The z
+    /// here are of no use afterwards.
+    fn to_one_denominator(&self, points: &mut [Point]) {
+        let m = &self.m;
+        let mut after = m.one();
+        for point in points.iter_mut().rev() {
+            point.x = m.mul(point.x, after);
+            after = m.mul(after, point.z);
+        }
+        let mut before = m.one();
+        for point in points {
+            point.x = m.mul(point.x, before);
+            before = m.mul(before, point.z);
+        }
+    }
+
+    /// The points `babies[k]·q`, and the giant step behind them: as in `ecm_avx512.rs`.
+    fn baby_steps(&self, q: Point, plan: &Plan) -> Vec<Point> {
         let q2 = self.double(q);
         let q3 = self.add(q2, q, q);
         let q6 = self.double(q3);
         let q5 = self.add(q3, q2, q);
-        let mut babies = [(q, 0); MAX_BABIES];
+        let mut points = Vec::with_capacity(plan.babies.len() + plan.stage_2.len());
+        points.resize(plan.babies.len(), q);
         let (mut up, mut up_before) = (q, q5);
         let (mut down, mut down_before) = (q5, q);
         let mut j = 1;
         loop {
             for (point, number) in [(up, j), (down, j + 4)] {
                 if let Some(k) = plan.babies.iter().position(|&b| b == number) {
-                    babies[k] = (point, self.m.mul(point.x, point.z));
+                    points[k] = point;
                 }
             }
             if j + 2 == plan.giant / 2 {
@@ -118,7 +136,8 @@ impl Field {
             (down, down_before) = (self.add(down, q6, down_before), down);
             j += 6;
         }
-        (babies, self.add(up, down, self.double(q2)))
+        points.push(self.add(up, down, self.double(q2)));
+        points
     }
 
     #[inline]

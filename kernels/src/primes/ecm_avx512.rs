@@ -1,27 +1,30 @@
-//! One elliptic curve on each of 32 numbers at once, with AVX-512 IFMA.
+//! One elliptic curve on each of 48 numbers at once, with AVX-512 IFMA.
 //!
 //! Nothing is ever inverted or brought into Montgomery form: points are projective, the curve's
 //! constant is a fraction, and all of it is homogeneous, so that the plain constants of `CURVES` do
 //! as they are. Every lane has its own modulus and its own curve; all take the same steps.
 //!
-//! The same algorithm is written out for one limb and for two by the macro below.
+//! The same algorithm is written out for one limb and for a word by the macro below.
 
 #![forbid(unsafe_code)]
 
 use std::arch::x86_64::*;
 
-use super::ecm_plan::{Curve, MAX_BABIES, Plan, Step};
-use super::ifma::{OneLimb, Pair, TwoLimbs, carry, set};
+use super::ecm_plan::{Curve, Plan, Step};
+use super::ifma::set;
 
-/// Vectors that go together: four hide the latency of a product, and the table of baby steps for
-/// two limbs just fits the L1 cache.
-pub(super) const VECTORS: usize = 4;
+/// Vectors that go together: enough to hide the latency of a product, and the points of the second
+/// stage just fit the L1 cache.
+pub(super) const VECTORS: usize = 6;
 
 /// Numbers that one call takes.
 pub(super) const LANES: usize = 8 * VECTORS;
 
 /// The one-limb curve takes odd numbers in 2^20..2^48: operands of 4n then multiply below n·2^52.
 pub(super) const ONE_LIMB_BELOW: u64 = 1 << 48;
+
+/// One coordinate of all lanes.
+type Row = [__m512i; VECTORS];
 
 /// The constants of the curve of each lane.
 #[derive(Debug, Clone, Copy)]
@@ -63,127 +66,15 @@ fn gather(c: &[Curve], of: fn(&Curve) -> u64) -> __m512i {
     _mm512_setr_epi64(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7))
 }
 
-/// What the macro needs of the arithmetic of one limb. A value is below 2n after a product.
-mod one_limb {
-    use super::*;
-
-    pub(super) type Value = __m512i;
-    pub(super) type Modulus = OneLimb;
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn modulus(n: __m512i) -> Modulus {
-        OneLimb::new(n)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn constant(c: __m512i) -> Value {
-        c
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn mul(m: Modulus, a: Value, b: Value) -> Value {
-        m.mul_add(a, b, m.n)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn square(m: Modulus, a: Value) -> Value {
-        m.mul_add(a, a, m.n)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn plus(a: Value, b: Value) -> Value {
-        _mm512_add_epi64(a, b)
-    }
-
-    /// `a - b + 2n`
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn minus(m: Modulus, a: Value, b: Value) -> Value {
-        _mm512_sub_epi64(_mm512_add_epi64(a, _mm512_add_epi64(m.n, m.n)), b)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn negative_plain(m: Modulus, a: Value) -> __m512i {
-        m.negative_plain(a)
-    }
-}
-
-/// The same for two limbs. Low limbs are kept below 2^52 here, so that values can be added.
-mod two_limbs {
-    use super::*;
-
-    pub(super) type Value = Pair;
-    pub(super) type Modulus = TwoLimbs;
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn modulus(n: __m512i) -> Modulus {
-        TwoLimbs::new(n)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn constant(c: __m512i) -> Value {
-        (c, _mm512_setzero_si512())
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn clean(a: Pair) -> Pair {
-        let (low, high) = carry(a);
-        (_mm512_and_si512(low, set((1 << 52) - 1)), high)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn mul(m: Modulus, a: Value, b: Value) -> Value {
-        clean(m.mul_add_raw(a, b, (m.low, m.high)))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn square(m: Modulus, a: Value) -> Value {
-        clean(m.square_add_raw(a, (m.low, m.high)))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn plus(a: Value, b: Value) -> Value {
-        clean((_mm512_add_epi64(a.0, b.0), _mm512_add_epi64(a.1, b.1)))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn minus(m: Modulus, a: Value, b: Value) -> Value {
-        let low = _mm512_add_epi64(a.0, _mm512_add_epi64(m.low, m.low));
-        let high = _mm512_add_epi64(a.1, _mm512_add_epi64(m.high, m.high));
-        clean((_mm512_sub_epi64(low, b.0), _mm512_sub_epi64(high, b.1)))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn negative_plain(m: Modulus, a: Value) -> __m512i {
-        m.negative_plain(a)
-    }
-}
-
 macro_rules! curve {
     ($name:ident, $arithmetic:ident) => {
         /// Runs one curve on every lane. The result has a common divisor with n where the order
         /// of the point modulo one of its primes has no prime above the bounds but one.
         pub(super) mod $name {
-            use super::$arithmetic::*;
+            use super::super::ecm_products_avx512::$arithmetic::*;
             use super::*;
 
-            /// One coordinate of all lanes.
-            type Row = [Value; VECTORS];
-
+            /// A point in projective coordinates without y.
             #[derive(Debug, Clone, Copy)]
             struct Point {
                 x: Row,
@@ -199,78 +90,78 @@ macro_rules! curve {
             }
 
             #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-            pub(in super::super) fn run(
-                n: &[__m512i; VECTORS],
-                curves: &Curves,
-                plan: &Plan,
-            ) -> Values {
-                let row = |c: &[__m512i; VECTORS]| {
-                    let mut row = [constant(c[0]); VECTORS];
-                    for i in 1..VECTORS {
-                        row[i] = constant(c[i]);
-                    }
-                    row
-                };
+            pub(in super::super) fn run(n: &Row, curves: &Curves, plan: &Plan) -> Values {
                 let mut m = [modulus(n[0]); VECTORS];
                 for i in 1..VECTORS {
                     m[i] = modulus(n[i]);
                 }
-                let field = Field {
-                    m,
-                    numerator: row(&curves.numerator),
-                    denominator: row(&curves.denominator),
-                };
-                let start = Point { x: row(&curves.x), z: row(&curves.z) };
-                let q = field.stage_1(start, &plan.stage_1);
-                Values { stage_1: field.plain(&q.z), stage_2: field.stage_2(q, plan) }
+                let Curves { x, z, numerator, denominator } = *curves;
+                let field = Field { m, numerator, denominator };
+                let q = field.stage_1(Point { x, z }, &plan.stage_1);
+                Values { stage_1: field.plain(&q.z), stage_2: field.stage_2(&q, plan) }
             }
 
             impl Field {
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
                 fn stage_1(&self, start: Point, steps: &[Step]) -> Point {
-                    let (mut a, mut b, mut c) = (start, start, start);
+                    let mut points = [start; 3];
+                    let (mut a, mut b, mut c) = (0, 1, 2);
                     for step in steps {
                         match step {
-                            Step::Double => a = self.double(&a),
-                            Step::Start => (a, b, c) = (self.double(&a), a, a),
+                            Step::Double => self.double_in_place(&mut points[a]),
+                            Step::Start => {
+                                (points[b], points[c]) = (points[a], points[a]);
+                                self.double_in_place(&mut points[a]);
+                            }
                             Step::Swap => (a, b) = (b, a),
-                            Step::Add => (b, c) = (self.add(&a, &b, &c), b),
+                            Step::Add => {
+                                self.add_to(&mut points, (a, b, c), c);
+                                (b, c) = (c, b);
+                            }
                             Step::AddDoubleA => {
-                                b = self.add(&a, &b, &c);
-                                a = self.double(&a);
+                                self.add_to(&mut points, (a, b, c), b);
+                                self.double_in_place(&mut points[a]);
                             }
                             Step::ShiftA => {
-                                c = self.add(&c, &a, &b);
-                                a = self.double(&a);
+                                self.add_to(&mut points, (c, a, b), c);
+                                self.double_in_place(&mut points[a]);
                             }
                             Step::ShiftB => {
-                                c = self.add(&c, &b, &a);
-                                b = self.double(&b);
+                                self.add_to(&mut points, (c, b, a), c);
+                                self.double_in_place(&mut points[b]);
                             }
-                            Step::End => a = self.add(&a, &b, &c),
+                            Step::End => self.add_to(&mut points, (a, b, c), a),
                         }
                     }
-                    a
+                    points[a]
                 }
 
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-                fn stage_2(&self, q: Point, plan: &Plan) -> [__m512i; VECTORS] {
-                    let (babies, step) = self.baby_steps(&q, plan);
+                fn stage_2(&self, q: &Point, plan: &Plan) -> Row {
+                    let babies = plan.babies.len();
+                    let mut points = self.baby_steps(q, plan);
+                    let step = points[babies];
+                    for g in 1..plan.stage_2.len() {
+                        let here = &points[babies + g - 1];
+                        let next = match g {
+                            1 => self.double(here),
+                            _ => self.add(here, &step, &points[babies + g - 2]),
+                        };
+                        points.push(next);
+                    }
+                    let all = self.over_one_denominator(&points);
                     // Stage 1 may have found the divisor already: then it is in z.
                     let mut product = q.z;
-                    let (mut before, mut here) = (step, step);
-                    for (g, &bits) in plan.stage_2.iter().enumerate() {
-                        match g {
-                            0 => {}
-                            1 => (before, here) = (here, self.double(&here)),
-                            _ => (before, here) = (here, self.add(&here, &step, &before)),
-                        }
-                        let own = self.product(&here);
+                    for (here, &bits) in all[babies..].iter().zip(&plan.stage_2) {
                         let mut open = bits;
                         while open != 0 {
-                            let (baby, other) = &babies[open.trailing_zeros() as usize];
+                            let baby = &all[open.trailing_zeros() as usize];
                             open &= open - 1;
-                            self.meet(&mut product, &here, &own, baby, other);
+                            for i in 0..VECTORS {
+                                let m = self.m[i];
+                                let difference = factor(minus(m, here[i], baby[i]));
+                                product[i] = mul(m, factor(product[i]), difference);
+                            }
                         }
                     }
                     self.plain(&product)
@@ -279,26 +170,42 @@ macro_rules! curve {
                 /// The plain numbers up to sign.
                 #[inline]
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-                fn plain(&self, row: &Row) -> [__m512i; VECTORS] {
-                    let mut plain = [_mm512_setzero_si512(); VECTORS];
+                fn plain(&self, row: &Row) -> Row {
+                    let mut all = *row;
                     for i in 0..VECTORS {
-                        plain[i] = negative_plain(self.m[i], row[i]);
+                        all[i] = plain(self.m[i], row[i]);
                     }
-                    plain
+                    all
                 }
 
-                /// The points `babies[k]·q` with x·z of each, and the giant step.
+                /// The x of all points, each multiplied by the z of all others: then all z are the
+                /// same, and left out.
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-                fn baby_steps(
-                    &self,
-                    q: &Point,
-                    plan: &Plan,
-                ) -> ([(Point, Row); MAX_BABIES], Point) {
+                fn over_one_denominator(&self, points: &[Point]) -> Vec<Row> {
+                    let mut all: Vec<Row> = points.iter().map(|p| p.x).collect();
+                    let last = points.len() - 1;
+                    let mut after = points[last].z;
+                    for k in (0..last).rev() {
+                        all[k] = self.product(&all[k], &after);
+                        after = self.product(&after, &points[k].z);
+                    }
+                    let mut before = points[0].z;
+                    for k in 1..=last {
+                        all[k] = self.product(&all[k], &before);
+                        before = self.product(&before, &points[k].z);
+                    }
+                    all
+                }
+
+                /// The points `babies[k]·q`, and the giant step behind them.
+                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+                fn baby_steps(&self, q: &Point, plan: &Plan) -> Vec<Point> {
                     let q2 = self.double(q);
                     let q3 = self.add(&q2, q, q);
                     let q6 = self.double(&q3);
                     let q5 = self.add(&q3, &q2, q);
-                    let mut babies = [(*q, q.x); MAX_BABIES];
+                    let mut points = Vec::with_capacity(plan.babies.len() + plan.stage_2.len());
+                    points.resize(plan.babies.len(), *q);
                     // 6k + 1 from 1 on, and 6k - 1 from 5 on; each is the one before it plus 6.
                     let (mut up, mut up_before) = (*q, q5);
                     let (mut down, mut down_before) = (q5, *q);
@@ -306,7 +213,7 @@ macro_rules! curve {
                     loop {
                         for (point, number) in [(&up, j), (&down, j + 4)] {
                             if let Some(k) = plan.babies.iter().position(|&b| b == number) {
-                                babies[k] = (*point, self.product(point));
+                                points[k] = *point;
                             }
                         }
                         if j + 2 == plan.giant / 2 {
@@ -319,27 +226,16 @@ macro_rules! curve {
                     // Half the giant step is odd and divisible by 3: up is 2 below it, and down
                     // 2 above.
                     let q4 = self.double(&q2);
-                    (babies, self.add(&up, &down, &q4))
-                }
-
-                /// `product·(x₁z₂ - x₂z₁)`, in two products as the products x·z are there.
-                #[inline]
-                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-                fn meet(&self, product: &mut Row, p: &Point, pp: &Row, q: &Point, qq: &Row) {
-                    for i in 0..VECTORS {
-                        let m = self.m[i];
-                        let cross = mul(m, minus(m, p.x[i], q.x[i]), plus(p.z[i], q.z[i]));
-                        let rest = minus(m, plus(cross, qq[i]), pp[i]);
-                        product[i] = mul(m, product[i], rest);
-                    }
+                    points.push(self.add(&up, &down, &q4));
+                    points
                 }
 
                 #[inline]
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-                fn product(&self, p: &Point) -> Row {
-                    let mut row = p.x;
+                fn product(&self, a: &Row, b: &Row) -> Row {
+                    let mut row = *a;
                     for i in 0..VECTORS {
-                        row[i] = mul(self.m[i], p.x[i], p.z[i]);
+                        row[i] = mul(self.m[i], factor(a[i]), factor(b[i]));
                     }
                     row
                 }
@@ -347,32 +243,78 @@ macro_rules! curve {
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
                 fn double(&self, p: &Point) -> Point {
                     let mut r = *p;
-                    for i in 0..VECTORS {
-                        let m = self.m[i];
-                        let s = square(m, plus(p.x[i], p.z[i]));
-                        let d = square(m, minus(m, p.x[i], p.z[i]));
-                        let t = minus(m, s, d);
-                        let d = mul(m, d, self.denominator[i]);
-                        r.x[i] = mul(m, s, d);
-                        r.z[i] = mul(m, t, plus(d, mul(m, t, self.numerator[i])));
-                    }
+                    self.double_in_place(&mut r);
                     r
                 }
 
                 /// `p + q` from `p`, `q` and `p - q`.
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
                 fn add(&self, p: &Point, q: &Point, difference: &Point) -> Point {
-                    let mut r = *p;
+                    let (s, d) = self.squares(p, q);
+                    Point { x: self.product(&s, &difference.z), z: self.product(&d, &difference.x) }
+                }
+
+                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+                fn double_in_place(&self, p: &mut Point) {
+                    let (mut s, mut d, mut t) = (p.x, p.x, p.x);
                     for i in 0..VECTORS {
                         let m = self.m[i];
-                        let u = mul(m, minus(m, p.x[i], p.z[i]), plus(q.x[i], q.z[i]));
-                        let v = mul(m, plus(p.x[i], p.z[i]), minus(m, q.x[i], q.z[i]));
-                        let s = square(m, plus(u, v));
-                        let d = square(m, minus(m, u, v));
-                        r.x[i] = mul(m, s, difference.z[i]);
-                        r.z[i] = mul(m, d, difference.x[i]);
+                        s[i] = square(m, factor(plus(m, p.x[i], p.z[i])));
+                        d[i] = square(m, factor(minus(m, p.x[i], p.z[i])));
                     }
-                    r
+                    for i in 0..VECTORS {
+                        let m = self.m[i];
+                        t[i] = minus(m, s[i], d[i]);
+                        d[i] = mul(m, factor(d[i]), factor(self.denominator[i]));
+                        let more = mul(m, factor(t[i]), factor(self.numerator[i]));
+                        p.z[i] = plus(m, d[i], more);
+                    }
+                    for i in 0..VECTORS {
+                        let m = self.m[i];
+                        p.x[i] = mul(m, factor(s[i]), factor(d[i]));
+                        p.z[i] = mul(m, factor(t[i]), factor(p.z[i]));
+                    }
+                }
+
+                /// The same in place: the places of all three, and of the sum.
+                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+                fn add_to(
+                    &self,
+                    points: &mut [Point; 3],
+                    (p, q, difference): (usize, usize, usize),
+                    to: usize,
+                ) {
+                    let (s, d) = self.squares(&points[p], &points[q]);
+                    for i in 0..VECTORS {
+                        let m = self.m[i];
+                        let difference = &points[difference];
+                        let x = mul(m, factor(s[i]), factor(difference.z[i]));
+                        let z = mul(m, factor(d[i]), factor(difference.x[i]));
+                        (points[to].x[i], points[to].z[i]) = (x, z);
+                    }
+                }
+
+                /// What the coordinates of p - q are multiplied by for those of p + q.
+                ///
+                /// One kind of product for all vectors after the other: that keeps more of them
+                /// in flight than all products of one vector, which wait for each other.
+                #[inline]
+                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+                fn squares(&self, p: &Point, q: &Point) -> (Row, Row) {
+                    let (mut u, mut v) = (p.x, p.x);
+                    for i in 0..VECTORS {
+                        let m = self.m[i];
+                        let (sum, less) = (plus(m, q.x[i], q.z[i]), minus(m, p.x[i], p.z[i]));
+                        u[i] = mul(m, factor(less), factor(sum));
+                        let (sum, less) = (plus(m, p.x[i], p.z[i]), minus(m, q.x[i], q.z[i]));
+                        v[i] = mul(m, factor(less), factor(sum));
+                    }
+                    for i in 0..VECTORS {
+                        let m = self.m[i];
+                        let (sum, less) = (plus(m, u[i], v[i]), minus(m, u[i], v[i]));
+                        (u[i], v[i]) = (square(m, factor(sum)), square(m, factor(less)));
+                    }
+                    (u, v)
                 }
             }
         }
@@ -380,7 +322,7 @@ macro_rules! curve {
 }
 
 curve!(curve_one, one_limb);
-curve!(curve_two, two_limbs);
+curve!(curve_word, word);
 
 /// The greatest common divisor lane by lane, for odd n: the binary method, all lanes in step.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]

@@ -178,7 +178,7 @@ fn one_curve(group: &[Open]) -> [Option<u64>; LANES] {
     let values = if n[0] < ONE_LIMB_BELOW {
         ecm_avx512::curve_one::run(&vectors, &curves, plan)
     } else {
-        ecm_avx512::curve_two::run(&vectors, &curves, plan)
+        ecm_avx512::curve_word::run(&vectors, &curves, plan)
     };
     let divisors = common_divisors(&values.stage_2, &vectors);
     let mut found = [None; LANES];

@@ -136,6 +136,15 @@ impl Barrett {
         _mm512_sub_epi64(power, _mm512_mullo_epi64(quotient, self.modulus))
     }
 
+    /// `ab mod N`, in [0, N + 2^30).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn mul(self, a: Operand, b: Operand) -> __m512i {
+        let q = quotient(self.scaled_product(a, b, _mm512_setzero_si512()));
+        let product = _mm512_mullo_epi64(a.word, b.word);
+        _mm512_sub_epi64(product, _mm512_mullo_epi64(q, self.modulus))
+    }
+
     /// `a² mod N`, in [0, N + 2^30).
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]

@@ -1,7 +1,12 @@
-//! The vector arithmetic and tests for numbers of a word against `u128` and the portable tests.
+//! The vector arithmetic for numbers of a word against `u128`, and the tests and curves on vectors
+//! against the portable ones.
 
 use std::arch::x86_64::*;
 
+use super::arithmetic::{gcd, next_prime};
+use super::ecm;
+use super::ecm_avx512::{Curves, LANES, VECTORS, curve_one, curve_word, gcd_odd};
+use super::ecm_plan::{CURVES, plans};
 use super::ifma::ONE_LIMB_LIMIT;
 use super::ifma_barrett::{Barrett, LARGEST_MODULUS, Operand, SHIFT_BITS, fits};
 use super::ifma_base_2::base_2_word;
@@ -95,6 +100,7 @@ fn products() {
             let plus = draw.next() % 128;
             let (x, y) = (Operand::new(load(&a)), Operand::new(load(&b)));
             let constant = _mm512_set1_epi64(modulus.wrapping_add(plus) as i64);
+            let product = lanes(m.mul(x, y));
             let square = lanes(m.square(x));
             let shifted = lanes(m.square_shifted(x, load(&shift)));
             let minus_product = lanes(m.minus_product(x, y, constant));
@@ -106,6 +112,7 @@ fn products() {
                 let ab = u128::from(a[i]) * u128::from(b[i]) % u128::from(modulus);
                 let aa = u128::from(a[i]) * u128::from(a[i]) % u128::from(modulus);
                 let negative = |r: u128| u128::from(modulus + plus) - r;
+                congruent(product[i], ab, modulus, end);
                 congruent(square[i], aa, modulus, end);
                 congruent(shifted[i], aa << shift[i], modulus, end + (1 << 45));
                 congruent(minus_product[i], negative(ab), modulus, end + u128::from(plus));
@@ -176,9 +183,47 @@ fn tests() {
     assert!(primes > 1000);
 }
 
+/// Products of two primes of `bits` bits, one on each lane, and any curve: both stages have the same
+/// common divisors with n as the portable ones.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn curves() {
+    let mut draw = Draw(11);
+    let mut found = 0;
+    for (round, bits) in [22, 24, 25, 28, 31, 32].into_iter().cycle().take(48).enumerate() {
+        let mut prime = || loop {
+            let p = next_prime(1 << (bits - 1) | draw.next() >> (65 - bits));
+            if let Some(p) = p.filter(|p| p >> bits == 0) {
+                return p;
+            }
+        };
+        let n: [u64; LANES] = std::array::from_fn(|_| prime() * prime());
+        let curve = std::array::from_fn(|_| CURVES[draw.next() as usize % CURVES.len()]);
+        let plan = &plans()[round / 6 % plans().len()];
+        let mut vectors = [_mm512_setzero_si512(); VECTORS];
+        for (vector, n) in vectors.iter_mut().zip(n.as_chunks::<8>().0) {
+            *vector = load(n);
+        }
+        let values = if bits < 25 {
+            curve_one::run(&vectors, &Curves::new(&curve), plan)
+        } else {
+            curve_word::run(&vectors, &Curves::new(&curve), plan)
+        };
+        let stage_1 = gcd_odd(&values.stage_1, &vectors).map(|v| lanes(v));
+        let stage_2 = gcd_odd(&values.stage_2, &vectors).map(|v| lanes(v));
+        for lane in 0..LANES {
+            let (n, at) = (n[lane], (lane / 8, lane % 8));
+            let (first, second) = ecm::run(Montgomery::new(n), &curve[lane], plan);
+            assert_eq!(stage_1[at.0][at.1], gcd(first, n), "{n}, {:?}", curve[lane]);
+            assert_eq!(stage_2[at.0][at.1], gcd(second, n), "{n}, {:?}", curve[lane]);
+            found += u32::from(stage_2[at.0][at.1] != 1);
+        }
+    }
+    assert!(found > 300);
+}
+
 fn if_there(test: unsafe fn()) {
     if Isa::Avx512.is_available() {
-        // SAFETY: both tests ask for no more than what this CPU was just found to have.
+        // SAFETY: the tests ask for no more than what this CPU was just found to have.
         unsafe { test() }
     } else {
         println!("skipped: this CPU lacks {}", Isa::Avx512);
@@ -193,4 +238,9 @@ fn products_and_remainders_are_those_of_u128_within_their_bounds() {
 #[test]
 fn both_tests_of_a_word_agree_with_the_portable_ones() {
     if_there(tests);
+}
+
+#[test]
+fn curves_find_what_the_portable_ones_find() {
+    if_there(curves);
 }

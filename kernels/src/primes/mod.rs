@@ -62,6 +62,8 @@ mod ecm;
 #[cfg(target_arch = "x86_64")]
 mod ecm_avx512;
 mod ecm_plan;
+#[cfg(target_arch = "x86_64")]
+mod ecm_products_avx512;
 mod factor;
 #[cfg(target_arch = "x86_64")]
 mod factor_avx512;
