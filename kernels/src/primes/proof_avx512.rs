@@ -80,7 +80,7 @@ impl Proof {
         for (i, passed) in passed.iter().enumerate() {
             let (n, owner, valid) = parts.get(at + 8 * i);
             self.passed.push_lanes(passed.mask & valid, n, owner);
-            self.one.push_lanes(passed.mask & valid, passed.one.0, owner);
+            self.one.push_lanes(passed.mask & valid, passed.one, owner);
             composites.push_lanes(!passed.mask & valid, n, owner);
         }
         8 * V
