@@ -2,7 +2,7 @@
 //! eight that 2, 3 and 5 leave.
 //!
 //! - Primes to 101 are struck by laying prepared patterns over the segment.
-//! - Each prime below four times a segment's length keeps eight positions, one for each class of cofactors
+//! - Each prime below twice a segment's length keeps eight positions, one for each class of cofactors
 //!   modulo 30. All of them advance by p bytes, so that eight strikes make one straight loop.
 //!   The smaller half goes block by block through the L1 cache, the larger over the whole segment.
 //! - Larger primes wait in buckets (`segment_large.rs`).
@@ -31,9 +31,9 @@ pub(super) const SEGMENT_BYTES: usize = 1 << 18;
 /// Bytes of a block: it stays in an L1 cache of 32 KiB or more.
 const BLOCK_BYTES: usize = 1 << 15;
 
-/// Primes from here on have one entry each. Up to four segments eight positions are quicker, though
-/// only two of them strike in each.
-const LARGE_FROM: usize = 4 * SEGMENT_BYTES;
+/// Primes from here on have one entry each. Up to two segments eight positions are quicker, though
+/// only four of them strike in each.
+const LARGE_FROM: usize = 2 * SEGMENT_BYTES;
 
 /// Bytes over which all patterns are laid at once.
 const RUN_BYTES: usize = 512;
@@ -112,6 +112,7 @@ impl Segments {
     /// Segments over `[low, high)`, low from [`FIRST`] on, sieved by the primes to `limit`.
     pub(super) fn new(low: u64, high: u64, limit: u64) -> Segments {
         let primes = if limit < FIRST { Vec::new() } else { base(limit) };
+        let large = primes.len() - primes.partition_point(|&p| (p as usize) < LARGE_FROM);
         Segments {
             low,
             high,
@@ -124,7 +125,7 @@ impl Segments {
             waiting: 0,
             small: Default::default(),
             medium: Default::default(),
-            large: Large::new(),
+            large: Large::new(large),
         }
     }
 
