@@ -190,7 +190,8 @@ impl Segments {
             }
             self.waiting += 1;
             let least = self.base.div_ceil(wide).max(wide);
-            let class = RESIDUES.iter().position(|&r| r == wide % 30).unwrap_or(0);
+            // The bit's number, without a branch: residues come as they like.
+            let class = BIT[(wide % 30) as usize].trailing_zeros() as usize % 8;
             if p as usize >= LARGE_FROM {
                 self.large.insert(self.base, wide, class, least);
                 continue;
