@@ -26,22 +26,22 @@
 //! instruction set.
 //!
 //! # What it costs
-//! ns a number on one core, with the best crate in the same run. AVX-512 and its crates on a 2-core
-//! virtual machine (AMD Zen 5, Rust 1.95); AVX2, scalar and their crates on a Zen 3 that others used as
-//! well, by the time that the thread had, best of several runs of `cargo bench --bench primes`. The
-//! README has the same figures:
+//! ns a number on one core of a 2-core virtual machine (AMD Zen 4, which takes AVX-512 in two halves;
+//! Rust 1.95), by the time that the thread had, best of several turns with the best crate in one run of
+//! `cargo bench --bench primes`. The README has the same figures:
 //!
-//! | | AVX-512 | crate | AVX2 | scalar | crate |
-//! |---|---|---|---|---|---|
-//! | `is_prime_slice`, [1e14, 5e14) | 1.9 | machine-prime 34 | 8.3 | 26.5 | machine-prime 49 |
-//! | `is_prime_slice`, any u64 | 4.3 | machine-prime 40 | 19.7 | 32.7 | machine-prime 57 |
-//! | `is_prime_slice`, primes of 64 bits | 60 | machine-prime 535 | 296 | 554 | machine-prime 796 |
-//! | `factor_slice`, [1e10, 1e12) | 120 | machine-factor 1,000 | 940 | 1,930 | machine-factor 1,920 |
-//! | `factor_slice`, [1e17, 1e19) | 1,400 | machine-factor 9,500 | 6,900 | 9,800 | machine-factor 15,000 |
-//! | `factor_slice`, products of two primes of 32 bits | 14,500 | machine-factor 313,000 | 80,000 | 74,000 | machine-factor 520,000 |
+//! | | AVX-512 | AVX2 | scalar | crate |
+//! |---|---|---|---|---|
+//! | `is_prime_slice`, [1e14, 5e14) | 3.7 | 6.1 | 19 | machine-prime 35 |
+//! | `is_prime_slice`, any u64 | 5.9 | 14.9 | 22 | machine-prime 41 |
+//! | `is_prime_slice`, primes of 64 bits | 90 | 218 | 338 | machine-prime 585 |
+//! | `factor_slice`, [1e10, 1e12) | 96 | 490 | 1,170 | machine-factor 1,165 |
+//! | `factor_slice`, [1e17, 1e19) | 1,080 | 4,500 | 5,700 | machine-factor 11,500 |
+//! | `factor_slice`, products of two primes of 32 bits | 11,200 | 55,500 | 57,300 | machine-factor 381,000 |
 //!
-//! On that Zen 3, [`count_primes`] to 10^10 takes 1.9 s (primesieve 1.7 to 2.1), 10^9 numbers from 10^15 on
-//! 0.87 s (primesieve 0.57 to 0.67); on the Zen 5, [`prime_pi`] of 10^10 takes 7 ms, of 10^14 1.1 s.
+//! [`count_primes`] to 10^10 takes 0.98 s there (primesieve 1.02 to 1.13), 10^9 numbers from 10^15 on 0.36 s
+//! (primesieve 0.33 to 0.36); [`prime_pi`] of 10^10 takes 6 ms, of 10^14 1.3 s. One number at a time,
+//! [`is_prime`] takes what machine-prime takes.
 //!
 //! # Where things are
 //! `is_prime` and `lucas` are the reference, one number at a time; `interleaved`, `batch_lanes` and
