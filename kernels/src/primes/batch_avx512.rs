@@ -1,8 +1,8 @@
 //! `is_prime` over a slice with AVX-512 IFMA.
 //!
 //! ```text
-//! numbers -> odd ones -> not divisible by 3..13 -> not by 17..61 -> base 2, by size -> Lucas
-//!                                      large ones also: not by 67..251 /
+//! numbers -> not divisible by 2..11 -> not by 13..61 -> base 2, by size -> Lucas
+//!                          large ones also: not by 67..251 /
 //! ```
 //! Every arrow packs the survivors, each with its index, so that the next stage works on full
 //! vectors. The last two stages wait in queues until several vectors are there.
@@ -16,6 +16,7 @@ use super::ifma_base_2::{Passed, base_2_one, base_2_word};
 use super::ifma_lucas::{lucas_one, lucas_word};
 use super::is_prime::{DECIDED_BELOW, Divisor, SMALL_DIVISORS, is_rough_prime, is_small_prime};
 use super::packed_avx512::{Packed, QUEUE_LEN, Survivors, load, store, store_index};
+use crate::prefetch;
 
 /// Numbers that go through the filters together; the buffers stay in the L1 cache.
 const BLOCK_LEN: usize = 1024;
@@ -30,7 +31,7 @@ const LUCAS_ONE_VECTORS: usize = 6;
 const LUCAS_WORD_VECTORS: usize = 4;
 
 /// How many of [`SMALL_DIVISORS`] the first filter takes.
-const FIRST_DIVISORS: usize = 5;
+const FIRST_DIVISORS: usize = 4;
 
 /// The divisors from 67 on: they pay only for numbers of a word, where base 2 costs more.
 const LARGE_DIVISORS: &[Divisor] = TRIAL_DIVISORS.split_at(SMALL_DIVISORS.len()).1;
@@ -51,7 +52,6 @@ pub(super) fn is_prime_slice(n: &[u64], out: &mut [u8]) {
 /// The buffers between the stages, and the output.
 #[derive(Debug)]
 struct Pipeline<'a> {
-    odd: Packed<{ BLOCK_LEN + 8 }>,
     rough: Packed<{ BLOCK_LEN + 8 }>,
     large: Packed<{ BLOCK_LEN + 8 }>,
     one_limb: Packed<QUEUE_LEN>,
@@ -64,7 +64,6 @@ struct Pipeline<'a> {
 impl<'a> Pipeline<'a> {
     fn new(out: &'a mut [u8]) -> Pipeline<'a> {
         Pipeline {
-            odd: Packed::new(),
             rough: Packed::new(),
             large: Packed::new(),
             one_limb: Packed::new(),
@@ -78,16 +77,9 @@ impl<'a> Pipeline<'a> {
     /// Takes a block through trial division into the queues.
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     fn filter(&mut self, block: &[u64], first_index: u32) {
-        self.keep_odd(block, first_index);
-        self.rough.len = 0;
         self.large.len = 0;
+        self.keep_rough(block, first_index);
         // Zero is divisible by everything, so that the padding falls out.
-        self.odd.pad(0);
-        for at in (0..self.odd.len).step_by(8) {
-            let (n, index) = self.odd.get(at);
-            let mask = !divisible(n, &SMALL_DIVISORS[..FIRST_DIVISORS]);
-            self.rough.push(mask, n, index);
-        }
         self.rough.pad(0);
         for at in (0..self.rough.len).step_by(8) {
             let (n, index) = self.rough.get(at);
@@ -106,34 +98,37 @@ impl<'a> Pipeline<'a> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn keep_odd(&mut self, block: &[u64], first_index: u32) {
-        self.odd.len = 0;
+    fn keep_rough(&mut self, block: &[u64], first_index: u32) {
+        self.rough.len = 0;
         let mut index = _mm256_add_epi32(
             _mm256_set1_epi32(first_index as i32),
             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
         );
         let (whole, tail) = block.as_chunks::<8>();
         for n in whole {
-            self.keep_odd_lanes(load(n), index);
+            // The block after this one comes while this one is tested.
+            prefetch::read(n.as_ptr().wrapping_add(BLOCK_LEN).cast());
+            self.keep_rough_lanes(load(n), index);
             index = _mm256_add_epi32(index, _mm256_set1_epi32(8));
         }
         if !tail.is_empty() {
             // Zero is not prime, and its lane is never written.
             let mut padded = [0; 8];
             padded[..tail.len()].copy_from_slice(tail);
-            self.keep_odd_lanes(load(&padded), index);
+            self.keep_rough_lanes(load(&padded), index);
         }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn keep_odd_lanes(&mut self, n: __m512i, index: __m256i) {
+    fn keep_rough_lanes(&mut self, n: __m512i, index: __m256i) {
         let odd = _mm512_test_epi64_mask(n, set(1));
         let small = _mm512_cmplt_epu64_mask(n, set(DECIDED_BELOW));
         if small != 0 {
             self.decide_alone(small, n, index, is_small_prime);
         }
-        self.odd.push(odd & !small, n, index);
+        let rough = odd & !divisible(n, &SMALL_DIVISORS[..FIRST_DIVISORS]);
+        self.rough.push(rough & !small, n, index);
     }
 
     /// Takes the numbers of some lanes one by one.
