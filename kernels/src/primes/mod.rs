@@ -32,9 +32,9 @@
 //!
 //! | | AVX-512 | AVX2 | scalar | crate |
 //! |---|---|---|---|---|
-//! | `is_prime_slice`, [1e14, 5e14) | 3.7 | 6.1 | 19 | machine-prime 35 |
-//! | `is_prime_slice`, any u64 | 5.9 | 14.9 | 22 | machine-prime 41 |
-//! | `is_prime_slice`, primes of 64 bits | 90 | 218 | 338 | machine-prime 585 |
+//! | `is_prime_slice`, [1e14, 5e14) | 3.2 | 6.1 | 19 | machine-prime 35 |
+//! | `is_prime_slice`, any u64 | 5.3 | 14.9 | 22 | machine-prime 41 |
+//! | `is_prime_slice`, primes of 64 bits | 87 | 218 | 338 | machine-prime 585 |
 //! | `factor_slice`, [1e10, 1e12) | 96 | 490 | 1,170 | machine-factor 1,165 |
 //! | `factor_slice`, [1e17, 1e19) | 1,080 | 4,500 | 5,700 | machine-factor 11,500 |
 //! | `factor_slice`, products of two primes of 32 bits | 11,200 | 55,500 | 57,300 | machine-factor 381,000 |
