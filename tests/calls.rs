@@ -49,7 +49,9 @@ fn sized<const N: usize>(pool: &Pool) {
     #[derive(Clone, Copy, Pod, Zeroable)]
     #[repr(transparent)]
     struct Bytes<const N: usize>([u8; N]);
-    let made = |seed: u8| Bytes::<N>(std::array::from_fn(|i| seed.wrapping_add(i as u8 * 7)));
+    let made = |seed: u8| {
+        Bytes::<N>(std::array::from_fn(|i| seed.wrapping_add((i as u8).wrapping_mul(7))))
+    };
     pool.scope(|s| {
         let calls: Vec<_> = (0..20u8)
             .map(|seed| {
