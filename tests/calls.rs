@@ -435,3 +435,42 @@ fn a_pool_that_is_terminated_or_cancelled_tells_its_calls() {
         });
     });
 }
+
+#[test]
+fn an_open_batch_of_one_scope_holds_up_no_other_scope() {
+    watched(|| {
+        let pool = pool(2, Backend::Processes);
+        pool.scope(|outer| {
+            let one = outer.call(Param(1u64), |i, _| i).unwrap();
+            // More than may be in flight at once, while the oldest batch waits for more calls.
+            pool.scope(|s| {
+                let calls: Vec<_> =
+                    (0..4 * MANY).map(|i| s.call(Param(i), |i, _| i).unwrap()).collect();
+                for (i, call) in calls.into_iter().enumerate() {
+                    assert_eq!(call.get().unwrap(), i as u64);
+                }
+            });
+            assert_eq!(one.get().unwrap(), 1);
+        });
+    });
+}
+
+#[test]
+fn a_long_call_holds_up_none_of_many_later_ones() {
+    watched(|| {
+        let pool = pool(2, Backend::Processes);
+        let go = sign("long");
+        let _removed = Removed(go);
+        pool.scope(|s| {
+            let long = s.call(Param(go), |go, _| await_sign(go)).unwrap();
+            let calls: Vec<_> =
+                (0..8 * MANY).map(|i| s.call(Param(i), |i, _| i).unwrap()).collect();
+            for (i, call) in calls.into_iter().enumerate() {
+                assert_eq!(call.get().unwrap(), i as u64);
+            }
+            assert!(!long.is_finished());
+            give_sign(go);
+            long.get().unwrap();
+        });
+    });
+}

@@ -31,6 +31,9 @@ use crate::protocol::{State, Word};
 use crate::segment::Segment;
 use crate::worker::spin_until;
 
+/// How long who waits for room looks at nothing but the end of the oldest full batch.
+const ROOM_LOOK: Duration = Duration::from_millis(5);
+
 /// How many calls ahead their lines are asked for.
 const RECORDS_AHEAD: usize = 4;
 
@@ -162,9 +165,11 @@ impl Jobs {
             if let Some(slot) = self.open_batch_of(&inner, new.scope) {
                 break slot;
             }
-            let full = |job: &&Active| job.calls.is_some() && job.chunks() == BATCH_CALLS as u64;
-            if inner.active.iter().flatten().filter(full).count() >= BATCHES_AHEAD {
-                inner = self.make_room_for_calls(inner);
+            let (full, over, waiting) = self.full_batches(&inner);
+            if full >= BATCHES_AHEAD && over != 0 {
+                self.harvest(&mut inner, over);
+            } else if waiting.len() >= BATCHES_AHEAD {
+                inner = self.await_calls(inner, &waiting);
             } else if inner.live == u64::MAX {
                 inner = self.make_room(inner);
             } else {
@@ -244,16 +249,48 @@ impl Jobs {
         }
     }
 
-    /// Takes out batches that are over, else waits for the oldest one.
-    fn make_room_for_calls<'a>(&'a self, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
-        let batches = inner.active.iter().flatten().filter(|job| job.calls.is_some());
-        let oldest = batches.min_by_key(|job| job.epoch).map(|job| (job.ticket.slot(), job.epoch));
-        let Some((slot, epoch)) = oldest else { return inner };
+    /// Full batches: how many, in which slots those are that are over, and slot and epoch of those
+    /// that have calls which nobody has taken yet, the oldest first.
+    ///
+    /// A batch all of whose calls were taken keeps nobody waiting, however long one of them runs.
+    fn full_batches(&self, inner: &Inner) -> (usize, u64, Vec<(usize, u64)>) {
+        let (mut full, mut over, mut waiting) = (0, 0, Vec::new());
+        for job in inner.active.iter().flatten() {
+            if job.calls.is_none() || job.chunks() != BATCH_CALLS as u64 {
+                continue;
+            }
+            full += 1;
+            let (slot, epoch) = (job.ticket.slot(), job.epoch);
+            if self.slot_is_over(slot, epoch) {
+                over |= 1 << slot;
+            } else if self.has_untaken_calls(slot, epoch) {
+                waiting.push((slot, epoch));
+            }
+        }
+        waiting.sort_unstable_by_key(|&(_, epoch)| epoch);
+        (full, over, waiting)
+    }
+
+    /// Whether a full batch has calls that nobody has taken: they are taken in order.
+    fn has_untaken_calls(&self, slot: usize, epoch: u64) -> bool {
+        let last = &self.control.inline_words(slot)[BATCH_CALLS - 1];
+        Word(last.load(Ordering::Relaxed)).is_free_for(epoch)
+    }
+
+    /// Waits until one of these batches has no more calls to be taken, most likely the oldest.
+    fn await_calls<'a>(
+        &'a self,
+        inner: MutexGuard<'a, Inner>,
+        waiting: &[(usize, u64)],
+    ) -> MutexGuard<'a, Inner> {
         drop(inner);
-        if spin_until(ROOM_SPIN_NS, self.looks, || self.slot_is_over(slot, epoch))
-            || self.await_end(slot, epoch, Some(Duration::from_millis(100)))
-        {
-            self.take_out(slot, epoch);
+        let taken = |&(slot, epoch): &(usize, u64)| {
+            self.slot_is_over(slot, epoch) || !self.has_untaken_calls(slot, epoch)
+        };
+        if !spin_until(ROOM_SPIN_NS, self.looks, || waiting.iter().any(taken)) {
+            let (slot, epoch) = waiting[0];
+            // Soon again: it may have a long call, and the others be through.
+            self.await_end(slot, epoch, Some(ROOM_LOOK));
         }
         self.lock()
     }
