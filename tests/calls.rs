@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytemuck::{Pod, Zeroable};
 use pinpool::{Backend, Error, JobError, Param, Pool, indices};
@@ -471,6 +471,37 @@ fn a_long_call_holds_up_none_of_many_later_ones() {
             assert!(!long.is_finished());
             give_sign(go);
             long.get().unwrap();
+        });
+    });
+}
+
+/// Processor time of a pool's workers, in hundredths of a second.
+fn processor_time(pool: &Pool) -> u64 {
+    let of = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a worker");
+        let words: Vec<&str> = stat.rsplit(')').next().expect("text").split(' ').collect();
+        words[12].parse::<u64>().expect("a number") + words[13].parse::<u64>().expect("a number")
+    };
+    pool.whereabouts().iter().map(|w| of(w.pid)).sum()
+}
+
+#[test]
+fn workers_rest_beside_a_batch_that_was_stopped() {
+    watched(|| {
+        let pool = pool(2, Backend::Processes);
+        pool.scope(|s| {
+            let rest = || s.call((), |(), _| sleep(Duration::from_millis(200))).unwrap();
+            let running = [rest(), rest()];
+            sleep(Duration::from_millis(50));
+            let untaken = s.call((), |(), _| ()).unwrap();
+            pool.cancel_all();
+            assert!(running.iter().all(|call| call.wait_timeout(Duration::from_secs(50)).is_ok()));
+            sleep(Duration::from_millis(50));
+            let before = processor_time(&pool);
+            sleep(Duration::from_secs(1));
+            let used = processor_time(&pool) - before;
+            assert!(used < 10, "{used} hundredths of a second");
+            assert!(untaken.is_finished());
         });
     });
 }

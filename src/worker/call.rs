@@ -61,9 +61,14 @@ impl Task {
         unsafe { &*texts.wrapping_add(chunk as usize) }
     }
 
-    /// Whether a call is there that nobody has taken.
+    /// Whether a call is there that nobody has taken, in a batch that is not stopped.
     pub(super) fn has_calls(&mut self, control: &Control) -> bool {
         let (slot, epoch) = (self.slot, self.epoch);
+        // The cursor of a job that could not be attached is that of the one before it.
+        let is_batch = self.desc.head.flags & CALLS != 0 && !self.results.is_null();
+        if !is_batch || control.job(slot).stop.load(Ordering::SeqCst) >= epoch {
+            return false;
+        }
         let mut cursor = std::mem::take(&mut self.cursor);
         let next = cursor.find(control, slot, epoch, self.words());
         self.cursor = cursor;

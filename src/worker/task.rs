@@ -84,6 +84,7 @@ impl Task {
         self.bases = [ptr::null_mut(); MAX_ARGS];
         // The words first: what goes wrong after them can be told to a job that others are in.
         self.words = ptr::null();
+        self.results = ptr::null_mut();
         self.words = if head.words == 0 {
             if head.chunks > INLINE_WORDS as u64 {
                 return Err("the job's chunk words do not fit its slot".into());
