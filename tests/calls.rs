@@ -475,6 +475,32 @@ fn a_long_call_holds_up_none_of_many_later_ones() {
     });
 }
 
+#[test]
+fn calls_that_are_added_while_one_worker_looks_for_work_are_shared() {
+    watched(|| {
+        let pool = pool(3, Backend::Processes);
+        for round in 0..40 {
+            let go = sign(&format!("b{round}"));
+            let _removed = Removed(go);
+            // All sleep; then one is done with a call, and looks for another.
+            sleep(Duration::from_millis(2));
+            pool.scope(|s| {
+                s.call((), |(), _| ()).unwrap().get().unwrap();
+                let waits = s.call(Param(go), |go, _| await_sign(go)).unwrap();
+                let tells = s.call(Param(go), |go, _| give_sign(go)).unwrap();
+                // Nobody waits for them, which would wake all workers.
+                let since = Instant::now();
+                while !tells.is_finished() {
+                    let late = since.elapsed() > Duration::from_secs(5);
+                    assert!(!late, "round {round}: a call lies while workers sleep");
+                    sleep(Duration::from_millis(1));
+                }
+                waits.get().unwrap();
+            });
+        }
+    });
+}
+
 /// Processor time of a pool's workers, in hundredths of a second.
 fn processor_time(pool: &Pool) -> u64 {
     let of = |pid: u32| {

@@ -140,7 +140,10 @@ impl Turn<'_> {
                 self.fail(chunk, CANCELLED, "");
                 return self.ended(cursor);
             }
-            Some(record) => call::run(task, record, self.scratch, ctx),
+            Some(record) => {
+                self.share(chunk);
+                call::run(task, record, self.scratch, ctx)
+            }
         };
         compiler_fence(Ordering::SeqCst);
         point(Point::W4, getppid);
@@ -171,6 +174,17 @@ impl Turn<'_> {
             Outcome::Panicked(text) => self.fail(chunk, PANIC, &text),
         }
         self.ended(cursor)
+    }
+
+    /// Before a call is run, which may take long: one that is there behind it is another worker's.
+    ///
+    /// Who added it may have counted on this worker, which was looking for work still.
+    #[inline]
+    fn share(&self, chunk: u64) {
+        let task = self.task;
+        if task.call(chunk + 1).is_some_and(|next| next.is_there(task.epoch)) {
+            self.control.wake(1);
+        }
     }
 
     /// A chunk came to its end, well or badly.
