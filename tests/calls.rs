@@ -531,3 +531,49 @@ fn workers_rest_beside_a_batch_that_was_stopped() {
         });
     });
 }
+
+#[test]
+fn who_waits_for_a_call_is_told_at_once_that_it_was_cancelled_or_has_died() {
+    watched(|| {
+        let pool = pool(1, Backend::Processes);
+        let never = sign("told");
+        pool.scope(|s| {
+            let running = s.call(Param(never), |never, _| await_sign(never)).unwrap();
+            let call = &s.call((), |(), _| ()).unwrap();
+            let told = std::thread::scope(|threads| {
+                let waits = threads.spawn(move || {
+                    call.wait();
+                    Instant::now()
+                });
+                sleep(Duration::from_millis(200));
+                let since = Instant::now();
+                call.cancel();
+                waits.join().expect("it only waits").saturating_duration_since(since)
+            });
+            assert!(told < Duration::from_millis(500), "cancelled: told after {told:?}");
+            running.cancel();
+        });
+        let before = pool.deaths();
+        pool.scope(|s| {
+            let call = s.call(Param(60), |ms, _| {
+                sleep(Duration::from_millis(ms));
+                if ms == 60 {
+                    std::process::abort();
+                }
+            });
+            let call = &call.unwrap();
+            let told = std::thread::scope(|threads| {
+                let waits = threads.spawn(move || {
+                    call.wait();
+                    Instant::now()
+                });
+                while pool.deaths() < before + 3 {
+                    sleep(Duration::from_millis(1));
+                }
+                let since = Instant::now();
+                waits.join().expect("it only waits").saturating_duration_since(since)
+            });
+            assert!(told < Duration::from_millis(300), "died: told after {told:?}");
+        });
+    });
+}

@@ -416,7 +416,12 @@ impl Jobs {
             return false;
         }
         batch.record(call).ready.store(batch.epoch << 1 | 1, Ordering::SeqCst);
-        !self.call_is_over(batch, call)
+        let runs = !self.call_is_over(batch, call);
+        if !runs {
+            // Whoever waits for it: no worker comes by to say so, perhaps for long.
+            self.control.tell_watchers(self.control.job(batch.slot));
+        }
+        runs
     }
 }
 

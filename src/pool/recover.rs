@@ -142,6 +142,10 @@ impl Jobs {
             self.control.job(slot).rescan.fetch_add(1, Ordering::SeqCst);
             point(Point::R5, || any_worker(&self.control));
             self.check_over(slot, job);
+            if job.calls.is_some() {
+                // A call that has had its deaths, or was cancelled, is over, and no worker says so.
+                self.control.tell_watchers(self.control.job(slot));
+            }
         }
         let park = &self.control.worker(worker).park;
         let bit = 1u64 << (worker % 64);
