@@ -577,3 +577,22 @@ fn who_waits_for_a_call_is_told_at_once_that_it_was_cancelled_or_has_died() {
         });
     });
 }
+
+#[test]
+fn a_batch_that_cannot_be_mapped_says_so_in_its_calls() {
+    watched(|| {
+        let pool = pool(1, Backend::Processes);
+        // The worker can take no descriptor more.
+        let (pid, mut old) = (pool.whereabouts()[0].pid as i32, NO_LIMIT);
+        let few = libc::rlimit { rlim_cur: 3, rlim_max: 3 };
+        // SAFETY: reads and writes live values.
+        assert_eq!(unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &few, &mut old) }, 0);
+        pool.scope(|s| {
+            let error = s.call(Param(5u64), |i, _| i).unwrap().get().unwrap_err();
+            let told = error.to_string().contains("did not arrive");
+            assert!(told && matches!(error, Error::Job(JobError::Failed { .. })), "{error}");
+        });
+    });
+}
+
+const NO_LIMIT: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -367,8 +367,12 @@ impl Jobs {
         }
         let word = Word(self.control.inline_words(batch.slot)[call].load(Ordering::Acquire));
         if !word.is_over_in(batch.epoch) {
-            let died = job.died.as_ref().map(|(_, error)| error);
-            return Err(died.or(broken).cloned().unwrap_or(JobError::Cancelled));
+            // It was cancelled, or its batch was stopped: by whom, and why, says the batch.
+            let alone = batch.record(call).is_cancelled(batch.epoch);
+            return Err(match alone {
+                true => JobError::Cancelled,
+                false => self.error_of(job, batch.slot, broken),
+            });
         }
         let record = batch.record(call);
         if word.state() == State::Done {

@@ -147,7 +147,12 @@ impl Jobs {
     }
 
     /// The failure at the lowest chunk, of those that workers and supervisor have seen.
-    fn error_of(&self, job: &Active, slot: usize, broken: Option<&JobError>) -> JobError {
+    pub(super) fn error_of(
+        &self,
+        job: &Active,
+        slot: usize,
+        broken: Option<&JobError>,
+    ) -> JobError {
         let mut worst = job.died.clone();
         for worker in 0..self.control.workers() {
             let record = self.control.error(slot, worker);
