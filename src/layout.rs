@@ -207,9 +207,10 @@ impl Tally {
     /// Chunks that the worker brought to an end in job `epoch`.
     ///
     /// The worker opens a tally with `over` first, `epoch` second: a count between two looks that
-    /// find the same epoch is never one of another job.
+    /// find the same epoch is never one of another job. The first look is SeqCst as well: it must
+    /// not come before the store of a batch's total.
     pub(crate) fn count(&self, epoch: u64) -> u64 {
-        let before = self.epoch.load(Ordering::Acquire);
+        let before = self.epoch.load(Ordering::SeqCst);
         let over = self.over.load(Ordering::SeqCst);
         let after = self.epoch.load(Ordering::Acquire);
         if before == epoch && after == epoch { over } else { 0 }
