@@ -596,3 +596,26 @@ fn a_batch_that_cannot_be_mapped_says_so_in_its_calls() {
 }
 
 const NO_LIMIT: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+
+#[test]
+fn a_call_that_is_cancelled_while_it_runs_is_cancelled_as_any_job() {
+    watched(|| {
+        let pool = pool(2, Backend::Threads);
+        let go = sign("cr");
+        let _removed = Removed(go);
+        let taken_out = pool.scope(|s| {
+            let wait = || s.call(Param(go), |go, _| await_sign(go)).unwrap();
+            let (call, later) = (wait(), wait());
+            sleep(Duration::from_millis(100));
+            call.cancel();
+            later.cancel();
+            give_sign(go);
+            let error = call.get().unwrap_err();
+            assert!(matches!(error, Error::Job(JobError::Cancelled)), "{error}");
+            // Another job closes the batch, and with enough of them it is taken out of its slot.
+            (0..200).for_each(|_| drop(s.map(indices(1), |i, _| i).unwrap()));
+            later.get().unwrap_err()
+        });
+        assert!(matches!(taken_out, Error::Job(JobError::Cancelled)), "{taken_out}");
+    });
+}

@@ -335,11 +335,12 @@ impl Jobs {
     pub(super) fn end_of_call(&self, batch: &Batch, call: usize) -> Result<Bits, JobError> {
         let word = Word(self.control.inline_words(batch.slot)[call].load(Ordering::Acquire));
         if word.epoch() == batch.epoch && word.state() == State::Done {
-            let result = batch.record(call).result();
+            let record = batch.record(call);
+            let (result, cancelled) = (record.result(), record.is_cancelled(batch.epoch));
             fence(Ordering::Acquire);
             // The record is another call's only after the batch was taken out.
             if !batch.is_ended() {
-                return Ok(result);
+                return if cancelled { Err(JobError::Cancelled) } else { Ok(result) };
             }
         }
         let inner = self.lock();
@@ -376,7 +377,9 @@ impl Jobs {
         }
         let record = batch.record(call);
         if word.state() == State::Done {
-            return Ok(record.result());
+            // One that was cancelled while it ran is cancelled, as any job.
+            let cancelled = record.is_cancelled(batch.epoch);
+            return if cancelled { Err(JobError::Cancelled) } else { Ok(record.result()) };
         }
         let kind_len = record.result[0].load(Ordering::Relaxed);
         let (kernel, chunk) = job.names(call as u64);
@@ -397,7 +400,8 @@ impl Jobs {
         let mut errors = BTreeMap::new();
         for (call, word) in words.iter().enumerate() {
             let word = Word(word.load(Ordering::Acquire));
-            if word.epoch() == batch.epoch && word.state() == State::Done {
+            let done = word.epoch() == batch.epoch && word.state() == State::Done;
+            if done && !calls.is_cancelled(call) {
                 let to = &mut results[call * stride..][..stride];
                 for (to, from) in to.iter_mut().zip(&batch.record(call).result) {
                     *to = from.load(Ordering::Relaxed);
