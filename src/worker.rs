@@ -244,13 +244,11 @@ impl<S: SegmentSource> Worker<S> {
         task.epoch = epoch;
         task.rescan = rescan;
         task.exhausted = false;
-        let workers = self.control.workers();
         self.batches = self.batches & !(1 << task.slot) | u64::from(is_batch) << task.slot;
-        task.cursor = Cursor::new(task.desc.head.chunks, self.index, workers);
-        if is_batch {
-            // Calls are taken in the order in which they were made.
-            task.cursor.rescan();
-        }
+        // Calls are taken in the order in which they were made: all are every worker's share.
+        let (worker, workers) =
+            if is_batch { (0, 1) } else { (self.index, self.control.workers()) };
+        task.cursor = Cursor::new(task.desc.head.chunks, worker, workers);
         task.cursor.open(self.control.tally(task.slot, self.index), epoch);
         true
     }

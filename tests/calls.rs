@@ -532,49 +532,63 @@ fn workers_rest_beside_a_batch_that_was_stopped() {
     });
 }
 
+/// How soon somebody who waits for the call hears of what `act` does to it.
+fn told(call: &pinpool::Pending<'_, ()>, act: impl FnOnce()) -> Duration {
+    std::thread::scope(|threads| {
+        let waits = threads.spawn(move || {
+            call.wait();
+            Instant::now()
+        });
+        sleep(Duration::from_millis(200));
+        act();
+        let since = Instant::now();
+        waits.join().expect("it only waits").saturating_duration_since(since)
+    })
+}
+
+/// The shortest of some, since a busy machine may be late; who is not told wakes once a second.
+fn shortest(mut one: impl FnMut() -> Duration) -> Duration {
+    (0..5).map(|_| one()).min().expect("five")
+}
+
 #[test]
-fn who_waits_for_a_call_is_told_at_once_that_it_was_cancelled_or_has_died() {
+fn who_waits_for_a_call_is_told_at_once_that_it_was_cancelled() {
     watched(|| {
         let pool = pool(1, Backend::Processes);
         let never = sign("told");
-        pool.scope(|s| {
-            let running = s.call(Param(never), |never, _| await_sign(never)).unwrap();
-            let call = &s.call((), |(), _| ()).unwrap();
-            let told = std::thread::scope(|threads| {
-                let waits = threads.spawn(move || {
-                    call.wait();
-                    Instant::now()
-                });
-                sleep(Duration::from_millis(200));
-                let since = Instant::now();
-                call.cancel();
-                waits.join().expect("it only waits").saturating_duration_since(since)
-            });
-            assert!(told < Duration::from_millis(500), "cancelled: told after {told:?}");
-            running.cancel();
+        let after = shortest(|| {
+            pool.scope(|s| {
+                let running = s.call(Param(never), |never, _| await_sign(never)).unwrap();
+                let call = s.call((), |(), _| ()).unwrap();
+                let after = told(&call, || call.cancel());
+                running.cancel();
+                after
+            })
         });
-        let before = pool.deaths();
-        pool.scope(|s| {
-            let call = s.call(Param(60), |ms, _| {
-                sleep(Duration::from_millis(ms));
-                if ms == 60 {
+        assert!(after < Duration::from_millis(300), "told after {after:?}");
+    });
+}
+
+#[test]
+fn who_waits_for_a_call_is_told_at_once_that_it_has_died() {
+    watched(|| {
+        let pool = pool(1, Backend::Processes);
+        let after = shortest(|| {
+            let before = pool.deaths();
+            pool.scope(|s| {
+                let dies = |ms, _: &mut pinpool::Ctx| {
+                    sleep(Duration::from_millis(ms));
                     std::process::abort();
-                }
-            });
-            let call = &call.unwrap();
-            let told = std::thread::scope(|threads| {
-                let waits = threads.spawn(move || {
-                    call.wait();
-                    Instant::now()
-                });
-                while pool.deaths() < before + 3 {
-                    sleep(Duration::from_millis(1));
-                }
-                let since = Instant::now();
-                waits.join().expect("it only waits").saturating_duration_since(since)
-            });
-            assert!(told < Duration::from_millis(300), "died: told after {told:?}");
+                };
+                let call = s.call(Param(100u64), dies).unwrap();
+                told(&call, || {
+                    while pool.deaths() < before + 3 {
+                        sleep(Duration::from_millis(1));
+                    }
+                })
+            })
         });
+        assert!(after < Duration::from_millis(300), "told after {after:?}");
     });
 }
 

@@ -257,7 +257,7 @@ impl Locked<'_> {
         let mut names = names_in(&self.dir)?;
         names.sort();
         for name in names {
-            match self.record(&name) {
+            match self.read(&name)? {
                 Some(record) => records.push(record),
                 None => damaged.push(name),
             }
@@ -267,13 +267,30 @@ impl Locked<'_> {
 
     /// The record of a name, if there is one that can be read.
     pub(crate) fn record(&self, name: &str) -> Option<Record> {
-        check_name(name).ok()?;
-        let file = mem::open_at(&self.dir, name, OFlags::RDONLY).ok()?;
-        mem::is_regular(&mem::stat(&file).ok()?).then_some(())?;
+        self.read(name).ok()?
+    }
+
+    /// `None`: there is no such record. That it cannot be looked at (no descriptor is free, say) proves
+    /// nothing, and is an error.
+    fn read(&self, name: &str) -> io::Result<Option<Record>> {
+        if check_name(name).is_err() {
+            return Ok(None);
+        }
+        let file = match mem::open_at(&self.dir, name, OFlags::RDONLY) {
+            Ok(file) => file,
+            Err(error) => {
+                let no_record = [libc::ENOENT, libc::ELOOP, libc::ENXIO, libc::EACCES];
+                let errno = error.raw_os_error().unwrap_or(0);
+                return if no_record.contains(&errno) { Ok(None) } else { Err(error) };
+            }
+        };
+        if !mem::is_regular(&mem::stat(&file)?) {
+            return Ok(None);
+        }
         let mut text = [0; MAX_RECORD_BYTES];
-        let len = mem::read_at(&file, &mut text, 0).ok()?;
-        let record = Record::from_text(std::str::from_utf8(&text[..len]).ok()?)?;
-        (record.name == name).then_some(record)
+        let len = mem::read_at(&file, &mut text, 0)?;
+        let record = std::str::from_utf8(&text[..len]).ok().and_then(Record::from_text);
+        Ok(record.filter(|record| record.name == name))
     }
 
     /// Judges a recorded segment, and gives its length; with `collect` a dead one is removed with

@@ -1,7 +1,7 @@
 //! Batches of calls as a worker sees them: whether the next call is there yet, and running one.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use bytemuck::Zeroable;
 use pinpool_kernels::prefetch;
@@ -125,6 +125,8 @@ pub(super) fn run(task: &Task, record: &CallRecord, scratch: &Scratch, ctx: &mut
         result: record.result.as_ptr().cast_mut().cast(),
         ctx,
     };
+    // Who reads the result of an older call here sees, after his own fence, that its batch has ended.
+    fence(Ordering::Release);
     // SAFETY: the parent made the record for this entry, whose arguments are parameters alone and
     // whose result fits the record; the call is claimed, so that nobody else writes its result.
     unsafe { entry.run(&mut call) }
