@@ -234,13 +234,20 @@ impl Control {
         }
     }
 
+    /// Whether a worker says that it sleeps.
+    #[inline]
+    pub(crate) fn somebody_sleeps(&self) -> bool {
+        let bits = &self.header().sleepers.bits[..self.workers().div_ceil(64)];
+        bits.iter().any(|bits| bits.load(Ordering::SeqCst) != 0)
+    }
+
     /// Wakes up to `wanted` sleepers. Costs a load a 64 workers where nobody sleeps.
     pub(crate) fn wake(&self, wanted: usize) {
-        let bits = &self.header().sleepers.bits;
-        let groups = self.workers().div_ceil(64);
-        if bits[..groups].iter().all(|b| b.load(Ordering::SeqCst) == 0) {
+        if !self.somebody_sleeps() {
             return;
         }
+        let bits = &self.header().sleepers.bits;
+        let groups = self.workers().div_ceil(64);
         let mut left = wanted;
         if wanted < self.workers() {
             let looking = (0..self.workers())

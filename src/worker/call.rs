@@ -78,9 +78,13 @@ impl Task {
     /// Whether the call that is next in the batch has come, or comes within a moment if there is
     /// nothing else to do.
     pub(super) fn awaits(&self, chunk: u64, record: &CallRecord, live: &AtomicU64) -> bool {
-        if let Some(later) = self.call(chunk + AHEAD as u64) {
-            prefetch::read((&raw const later.ready).cast());
-            prefetch::write((&raw const later.result).cast());
+        if record.is_there(self.epoch) {
+            // Where there is a backlog. Else the parent is about to write that line itself.
+            if let Some(later) = self.call(chunk + AHEAD as u64) {
+                prefetch::read((&raw const later.ready).cast());
+                prefetch::write((&raw const later.result).cast());
+            }
+            return true;
         }
         for _ in 0..LOOKS {
             if record.is_there(self.epoch) {

@@ -182,7 +182,9 @@ impl Turn<'_> {
     #[inline]
     fn share(&self, chunk: u64) {
         let task = self.task;
-        if task.call(chunk + 1).is_some_and(|next| next.is_there(task.epoch)) {
+        if self.control.somebody_sleeps()
+            && task.call(chunk + 1).is_some_and(|next| next.is_there(task.epoch))
+        {
             self.control.wake(1);
         }
     }
