@@ -9,12 +9,13 @@
 
 use std::arch::x86_64::*;
 
-use super::factor::TRIAL_DIVISORS;
 use super::ifma::{ONE_LIMB_LIMIT, set};
 use super::ifma_barrett;
 use super::ifma_base_2::{Passed, base_2_one, base_2_word};
 use super::ifma_lucas::{lucas_one, lucas_word};
-use super::is_prime::{DECIDED_BELOW, Divisor, SMALL_DIVISORS, is_rough_prime, is_small_prime};
+use super::is_prime::{
+    DECIDED_BELOW, Divisor, LARGE_DIVISORS, SMALL_DIVISORS, is_rough_prime, is_small_prime,
+};
 use super::packed_avx512::{Packed, QUEUE_LEN, Survivors, load, store, store_index};
 use crate::prefetch;
 
@@ -32,9 +33,6 @@ const LUCAS_WORD_VECTORS: usize = 4;
 
 /// How many of [`SMALL_DIVISORS`] the first filter takes.
 const FIRST_DIVISORS: usize = 4;
-
-/// The divisors from 67 on: they pay only for numbers of a word, where base 2 costs more.
-const LARGE_DIVISORS: &[Divisor] = TRIAL_DIVISORS.split_at(SMALL_DIVISORS.len()).1;
 
 /// See [`super::is_prime_slice`].
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]

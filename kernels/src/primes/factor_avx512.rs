@@ -8,6 +8,8 @@
 //! What is left of each number goes round until it is prime. Every factor is below 1181² after trial
 //! division, or proven. Parts move from above to below as curves split them.
 
+#![forbid(unsafe_code)]
+
 use std::arch::x86_64::*;
 
 use super::batch_avx512::is_prime_slice;
@@ -16,7 +18,7 @@ use super::ecm::SMALL_BELOW;
 use super::ecm_avx512::{self, Curves, LANES, ONE_LIMB_BELOW, VECTORS};
 use super::ecm_plan::{CURVES, plans};
 use super::factor::Factors;
-use super::packed_avx512::Parts;
+use super::packed_avx512::{Parts, load, store};
 use super::rho;
 use super::small_avx512::{self, Small};
 
@@ -170,8 +172,7 @@ fn one_curve(group: &[Open]) -> [Option<u64>; LANES] {
     }
     let mut vectors = [_mm512_setzero_si512(); VECTORS];
     for (vector, n) in vectors.iter_mut().zip(n.as_chunks::<8>().0) {
-        // SAFETY: the array is the 64 bytes that are read; no alignment is asked for.
-        *vector = unsafe { _mm512_loadu_epi64(n.as_ptr().cast()) };
+        *vector = load(n);
     }
     let curves = Curves::new(&curves);
     let plan = plan_for(group);
@@ -206,9 +207,8 @@ fn one_curve(group: &[Open]) -> [Option<u64>; LANES] {
 fn common_divisors(values: &[__m512i; VECTORS], n: &[__m512i; VECTORS]) -> [u64; LANES] {
     let mut divisors = [0u64; LANES];
     let gcds = ecm_avx512::gcd_odd(values, n);
-    for (gcds, to) in gcds.iter().zip(divisors.as_chunks_mut::<8>().0) {
-        // SAFETY: the array is the 64 bytes that are written; no alignment is asked for.
-        unsafe { _mm512_storeu_epi64(to.as_mut_ptr().cast(), *gcds) };
+    for (&gcds, to) in gcds.iter().zip(divisors.as_chunks_mut::<8>().0) {
+        store(to, gcds);
     }
     divisors
 }

@@ -55,7 +55,7 @@ pub(super) fn is_prime(n: u64) -> bool {
     }
     let (first, second) = SMALL_DIVISORS.split_at(4);
     let composite =
-        any_divides(first, n) || any_divides(second, n) || any_divides(MORE_DIVISORS, n);
+        any_divides(first, n) || any_divides(second, n) || any_divides(LARGE_DIVISORS, n);
     !composite && is_rough_prime(n)
 }
 
@@ -65,8 +65,9 @@ fn any_divides(divisors: &[Divisor], n: u64) -> bool {
     divisors.iter().fold(false, |any, d| any | d.divides(n))
 }
 
-/// The primes from 67 to 251: they pay for themselves, since the base-2 test costs some 200 ns.
-const MORE_DIVISORS: &[Divisor] = TRIAL_DIVISORS.split_at(SMALL_DIVISORS.len()).1;
+/// The divisors from 67 to 251: they pay where the base-2 test costs much, for one number at a time and
+/// for batches of large ones.
+pub(super) const LARGE_DIVISORS: &[Divisor] = TRIAL_DIVISORS.split_at(SMALL_DIVISORS.len()).1;
 
 /// Whether an odd `n` without a divisor to 61 (and so above 61^2) is prime.
 #[inline]
