@@ -13,7 +13,7 @@ use rustix::thread::futex;
 use crate::config::{INLINE_WORDS, SMALL_RESULT_BYTES};
 use crate::layout::{
     BUSY, Complete, ErrorRecord, FUTURE, Header, JobDesc, JobHead, JobLine, Layout, MAGIC,
-    SLEEPING, Tally, VERSION, WorkerState,
+    SLEEPING, Tally, VERSION, WorkerBits, WorkerState,
 };
 use crate::segment::Segment;
 
@@ -218,10 +218,15 @@ impl Control {
     /// who comes to the end of that looks for such calls before it rests.
     #[inline]
     pub(crate) fn announce_call(&self) {
-        let idle = &self.header().idle.bits[..self.workers().div_ceil(64)];
-        if idle.iter().any(|bits| bits.load(Ordering::SeqCst) != 0) {
+        if self.any(&self.header().idle) {
             self.announce(1);
         }
+    }
+
+    #[inline]
+    fn any(&self, workers: &WorkerBits) -> bool {
+        let groups = &workers.bits[..self.workers().div_ceil(64)];
+        groups.iter().any(|bits| bits.load(Ordering::SeqCst) != 0)
     }
 
     /// Says whether a worker has nothing to do.
@@ -237,8 +242,7 @@ impl Control {
     /// Whether a worker says that it sleeps.
     #[inline]
     pub(crate) fn somebody_sleeps(&self) -> bool {
-        let bits = &self.header().sleepers.bits[..self.workers().div_ceil(64)];
-        bits.iter().any(|bits| bits.load(Ordering::SeqCst) != 0)
+        self.any(&self.header().sleepers)
     }
 
     /// Wakes up to `wanted` sleepers. Costs a load a 64 workers where nobody sleeps.

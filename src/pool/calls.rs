@@ -238,10 +238,7 @@ impl Jobs {
 
     /// Adds nothing more to the batches that `which` says, by scope: they may end.
     pub(super) fn close_batches(&self, inner: &mut Inner, which: impl Fn(u64) -> bool) {
-        let open = std::mem::take(&mut inner.open);
-        let (close, keep) = open.into_iter().partition(|open| which(open.0));
-        inner.open = keep;
-        let close: Vec<(u64, usize)> = close;
+        let close: Vec<_> = inner.open.extract_if(.., |open| which(open.0)).collect();
         for (_, slot) in close {
             let Some(job) = inner.active[slot].as_ref() else { continue };
             self.control.job(slot).total.store(job.chunks(), Ordering::SeqCst);
@@ -331,16 +328,27 @@ impl Jobs {
         }
     }
 
+    fn word(&self, batch: &Batch, call: usize) -> Word {
+        Word(self.control.inline_words(batch.slot)[call].load(Ordering::Acquire))
+    }
+
+    /// Whether a call, of a batch in its slot, has given its result. One that was cancelled while it
+    /// ran has not, as any job.
+    fn has_result(&self, batch: &Batch, call: usize) -> bool {
+        let word = self.word(batch, call);
+        word.epoch() == batch.epoch
+            && word.state() == State::Done
+            && !batch.record(call).is_cancelled(batch.epoch)
+    }
+
     /// The end of a call that is over, whose batch may be in its slot.
     pub(super) fn end_of_call(&self, batch: &Batch, call: usize) -> Result<Bits, JobError> {
-        let word = Word(self.control.inline_words(batch.slot)[call].load(Ordering::Acquire));
-        if word.epoch() == batch.epoch && word.state() == State::Done {
-            let record = batch.record(call);
-            let (result, cancelled) = (record.result(), record.is_cancelled(batch.epoch));
+        if self.has_result(batch, call) {
+            let result = batch.record(call).result();
             fence(Ordering::Acquire);
             // The record is another call's only after the batch was taken out.
             if !batch.is_ended() {
-                return if cancelled { Err(JobError::Cancelled) } else { Ok(result) };
+                return Ok(result);
             }
         }
         let inner = self.lock();
@@ -366,20 +374,16 @@ impl Jobs {
         if let Some(error) = known {
             return Err(error.clone());
         }
-        let word = Word(self.control.inline_words(batch.slot)[call].load(Ordering::Acquire));
-        if !word.is_over_in(batch.epoch) {
-            // It was cancelled, or its batch was stopped: by whom, and why, says the batch.
-            let alone = batch.record(call).is_cancelled(batch.epoch);
-            return Err(match alone {
-                true => JobError::Cancelled,
-                false => self.error_of(job, batch.slot, broken),
-            });
+        let (word, record) = (self.word(batch, call), batch.record(call));
+        if self.has_result(batch, call) {
+            return Ok(record.result());
         }
-        let record = batch.record(call);
-        if word.state() == State::Done {
-            // One that was cancelled while it ran is cancelled, as any job.
-            let cancelled = record.is_cancelled(batch.epoch);
-            return if cancelled { Err(JobError::Cancelled) } else { Ok(record.result()) };
+        if !word.is_over_in(batch.epoch) && !record.is_cancelled(batch.epoch) {
+            // Its batch was stopped: by whom, and why, says the batch.
+            return Err(self.error_of(job, batch.slot, broken));
+        }
+        if !word.is_over_in(batch.epoch) || word.state() == State::Done {
+            return Err(JobError::Cancelled);
         }
         let kind_len = record.result[0].load(Ordering::Relaxed);
         let (kernel, chunk) = job.names(call as u64);
@@ -395,13 +399,10 @@ impl Jobs {
     /// Takes the ends of a batch's calls out of its slot.
     pub(super) fn harvest_calls(&self, inner: &mut Inner, job: &Active, calls: &Calls) {
         let (batch, stride) = (&calls.shared, calls.stride);
-        let words = &self.control.inline_words(batch.slot)[..calls.len];
         let mut results = vec![0; calls.len * stride].into_boxed_slice();
         let mut errors = BTreeMap::new();
-        for (call, word) in words.iter().enumerate() {
-            let word = Word(word.load(Ordering::Acquire));
-            let done = word.epoch() == batch.epoch && word.state() == State::Done;
-            if done && !calls.is_cancelled(call) {
+        for call in 0..calls.len {
+            if self.has_result(batch, call) {
                 let to = &mut results[call * stride..][..stride];
                 for (to, from) in to.iter_mut().zip(&batch.record(call).result) {
                     *to = from.load(Ordering::Relaxed);

@@ -321,8 +321,7 @@ impl<'p> Job<'p> {
         result_bytes: usize,
     ) -> Result<Ticket> {
         self.pool.check_alive()?;
-        let offset =
-            entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
+        let offset = offset_of(entry)?;
         if crate::panics::in_kernel() {
             return Err(JobError::InKernel.into());
         }
@@ -365,9 +364,7 @@ impl<'p> Job<'p> {
         results: Option<Place>,
         result_bytes: usize,
     ) -> Result<Ticket> {
-        let offset =
-            entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })?;
-        self.publish_at(args, entry, offset, results, result_bytes)
+        self.publish_at(args, entry, offset_of(entry)?, results, result_bytes)
     }
 
     /// As `publish`, of an entry that `offset` speaks for in the workers.
@@ -496,6 +493,11 @@ impl Drop for Over<'_> {
             self.pool.let_go();
         }
     }
+}
+
+/// Where a kernel is for the workers.
+fn offset_of(entry: &'static KernelEntry) -> Result<i64, ArgsError> {
+    entry.offset().ok_or_else(|| ArgsError::ForeignKernel { kernel: entry.name() })
 }
 
 /// A result that lies in the job's slot of the control block.

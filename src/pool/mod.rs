@@ -67,7 +67,7 @@ use crate::worker::Worker;
 use jobs::Jobs;
 use supervisor::Supervisor;
 use table::Local;
-use ticket::{Bits, Ticket};
+use ticket::Ticket;
 
 /// Workers, each bound to its place, that run kernels over shared arrays.
 ///
@@ -340,15 +340,6 @@ impl Pool {
     /// here, nor is any array: whatever would look at them asks this first.
     fn is_fork(&self) -> bool {
         forks::generation() != self.forks
-    }
-
-    /// The end of a job that is over, or after it was waited for.
-    fn finish(&self, ticket: &Ticket, wait: bool) -> std::result::Result<Bits, JobError> {
-        self.check_alive()?;
-        if wait {
-            self.drive(ticket);
-        }
-        self.jobs.finish(ticket)
     }
 
     /// Waits for a job; the serial backend runs it here.

@@ -75,7 +75,8 @@ impl<'scope, T> Pending<'scope, T> {
     /// # Errors
     /// [`JobError`]: the kernel failed, its workers died, or it was cancelled.
     pub fn get(self) -> Result<T> {
-        Ok(self.running.get(self.pool)?)
+        self.running.wait(self.pool);
+        Ok(self.running.take(self.pool)?)
     }
 }
 

@@ -96,20 +96,11 @@ impl<T> Running<T> {
 
     /// The value of a job that is over.
     pub(crate) fn take(self, pool: &Pool) -> Result<T, JobError> {
-        let bits = pool.finish(&self.ticket, false)?;
-        Ok(self.made_of(&bits))
-    }
-
-    /// Waits for the end, and gives the value.
-    pub(crate) fn get(self, pool: &Pool) -> Result<T, JobError> {
-        let bits = pool.finish(&self.ticket, true)?;
-        Ok(self.made_of(&bits))
-    }
-
-    fn made_of(self, bits: &Bits) -> T {
-        match self.value {
+        pool.check_alive()?;
+        let bits = pool.jobs.finish(&self.ticket)?;
+        Ok(match self.value {
             Value::Made(value) => value,
-            Value::Read(place, read) => read(bits, place.as_ref()),
-        }
+            Value::Read(place, read) => read(&bits, place.as_ref()),
+        })
     }
 }
