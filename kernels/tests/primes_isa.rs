@@ -3,7 +3,8 @@
 
 use pinpool_kernels::isa::{self, Isa};
 use pinpool_kernels::primes::{
-    Factors, factor, factor_slice, is_prime, is_prime_bitmap, is_prime_slice,
+    Factors, count_primes, factor, factor_slice, is_prime, is_prime_bitmap, is_prime_slice,
+    primes_in,
 };
 
 struct Draw(u64);
@@ -54,6 +55,7 @@ fn every_instruction_set_gives_the_answers_of_one_number_at_a_time() {
         is_prime_slice(&primes, &mut out);
         assert!(out.iter().all(|&p| p == 1), "{isa} loses primes");
         factors(isa, &mixed);
+        sieves(isa);
     }
 }
 
@@ -86,4 +88,12 @@ fn factors(isa: Isa, mixed: &[u64]) {
     for (&n, out) in some.iter().zip(&out) {
         assert_eq!(*out, factor(n), "{isa}: {n}");
     }
+}
+
+/// A range that holds its own base primes, the ends of blocks and segments, and large primes.
+fn sieves(isa: Isa) {
+    let low: Vec<u64> = (0..300_000).filter(|&n| is_prime(n)).collect();
+    assert_eq!(primes_in(0, 300_000).collect::<Vec<_>>(), low, "{isa}");
+    assert_eq!(count_primes(0, 20_000_000), 1_270_607, "{isa}");
+    assert_eq!(count_primes(10_000_000_000_000, 10_000_030_000_000), 1_003_337, "{isa}");
 }

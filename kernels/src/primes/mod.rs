@@ -100,7 +100,11 @@ mod ranges;
 mod rho;
 mod rho_lanes;
 mod segment;
+#[cfg(target_arch = "x86_64")]
+mod segment_avx2;
 mod segment_large;
+#[cfg(target_arch = "x86_64")]
+mod segment_large_avx512;
 mod sieve;
 #[cfg(target_arch = "x86_64")]
 mod small_avx512;

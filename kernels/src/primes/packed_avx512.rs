@@ -24,6 +24,20 @@ pub(super) fn store(to: &mut [u64; 8], value: __m512i) {
 }
 
 #[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn load_bytes(from: &[u8; 64]) -> __m512i {
+    // SAFETY: the reference covers the 64 bytes that are read; no alignment is asked for.
+    unsafe { _mm512_loadu_epi8(from.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn store_pairs(to: &mut [[u16; 2]; 16], value: __m512i) {
+    // SAFETY: the reference covers the 64 bytes that are written; no alignment is asked for.
+    unsafe { _mm512_storeu_epi16(to.as_mut_ptr().cast(), value) }
+}
+
+#[inline]
 #[target_feature(enable = "avx512f,avx512vl")]
 fn load_index(from: &[u32; 8]) -> __m256i {
     // SAFETY: the reference covers the 32 bytes that are read; no alignment is asked for.

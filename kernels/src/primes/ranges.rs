@@ -8,7 +8,7 @@
 
 use super::arithmetic::{divisor_count_slice, divisor_sum_slice, moebius_slice, totient_slice};
 use super::is_prime::Divisor;
-use super::sieve::{MOST_BASE, base_primes};
+use super::sieve::base_primes;
 
 /// Numbers of a block: at least these, and more where there are more primes to go through.
 const LEAST_BLOCK: u64 = 1 << 14;
@@ -16,6 +16,9 @@ const MOST_BLOCK: u64 = 1 << 20;
 
 /// A prime costs some ten ns for the whole range, a number a microsecond or more when it is factored.
 const ROOT_PER_NUMBER: u64 = 1 << 11;
+
+/// Roots from here on have too many primes to keep.
+const MOST_ROOT: u64 = 1 << 28;
 
 /// A function with f(a·b) = f(a)·f(b) for a and b without a common divisor, f(1) = 1 and f(0) = 0.
 trait Multiplicative {
@@ -129,7 +132,7 @@ fn by_range<F: Multiplicative>(low: u64, out: &mut [F::Value]) {
         panic!("a range of {} numbers from {low} on goes beyond u64; take fewer", out.len());
     };
     let root = last.isqrt();
-    if root >= MOST_BASE || root / ROOT_PER_NUMBER > more {
+    if root >= MOST_ROOT || root / ROOT_PER_NUMBER > more {
         return by_slices::<F>(low, out);
     }
     let primes = base_primes(root);

@@ -3,16 +3,19 @@
 //!
 //! - Primes to 101 are struck by laying prepared patterns over the segment.
 //! - Each prime below twice a segment's length keeps eight positions, one for each class of cofactors
-//!   modulo 30. All of them advance by p bytes, so that eight strikes make one straight loop.
-//!   The smaller half goes block by block through the L1 cache, the larger over the whole segment.
+//!   modulo 30. All of them advance by p bytes, so that eight strikes make one straight loop; x86-64
+//!   has its own (`segment_avx2.rs`). The smaller half goes block by block through the L1 cache, the
+//!   larger over the whole segment.
 //! - Larger primes wait in buckets (`segment_large.rs`).
 //!
 //! primesieve, by K. Walisch, is the program to beat.
 
 use std::sync::OnceLock;
 
-use super::segment_large::Large;
-use super::sieve::base_primes;
+#[cfg(target_arch = "x86_64")]
+use super::segment_avx2;
+use super::segment_large::{Large, PART_BYTES};
+use super::sieve::{PrimesIn, primes_in};
 #[cfg(target_arch = "x86_64")]
 use crate::isa::{self, Isa};
 
@@ -67,15 +70,44 @@ pub(super) const BIT: [u8; 30] = {
     bit
 };
 
-/// A prime below [`LARGE_FROM`]: the byte of its next strike in each class of cofactors.
+/// A prime below [`LARGE_FROM`]: the byte of its next strike in each class of cofactors. All are below p
+/// when a segment or a block begins.
 #[derive(Debug, Clone, Copy)]
-struct Medium {
-    p: u32,
+pub(super) struct Medium {
     at: [u32; 8],
+    p: u32,
+}
+
+impl Medium {
+    /// To strike from the number `base`, a multiple of 30, on. The prime itself is struck too where it
+    /// is not below it.
+    fn new(p: u64, base: u64) -> Medium {
+        let least = base.div_ceil(p);
+        // Cofactors go round: all differences are taken modulo 2^64 and are small.
+        let at = RESIDUES.map(|r| {
+            let m = least + (r + 30 - least % 30) % 30;
+            (p.wrapping_mul(m).wrapping_sub(base) / 30) as u32
+        });
+        Medium { at, p: p as u32 }
+    }
+
+    pub(super) fn p(&self) -> u32 {
+        self.p
+    }
+
+    pub(super) fn at(&self) -> &[u32; 8] {
+        &self.at
+    }
+
+    /// # Safety
+    /// What is written must be below p.
+    pub(super) unsafe fn at_mut(&mut self) -> &mut [u32; 8] {
+        &mut self.at
+    }
 }
 
 /// For each residue class of p and of the cofactor, the bits that a strike keeps.
-const KEEP: [[u8; 8]; 8] = {
+pub(super) const KEEP: [[u8; 8]; 8] = {
     let mut keep = [[0; 8]; 8];
     let mut i = 0;
     while i < 64 {
@@ -96,9 +128,8 @@ pub(super) struct Segments {
     started: bool,
     sieve: Vec<u8>,
     patterns: &'static [Vec<u8>],
-    primes: Vec<u32>,
-    /// The first of `primes` not yet at work.
-    waiting: usize,
+    /// The base primes that are not yet at work.
+    waiting: Box<PrimesIn>,
     /// Primes below a block's length, by residue; then those below [`LARGE_FROM`].
     small: [Vec<Medium>; 8],
     medium: [Vec<Medium>; 8],
@@ -111,8 +142,6 @@ impl Segments {
 
     /// Segments over `[low, high)`, low from [`FIRST`] on, sieved by the primes to `limit`.
     pub(super) fn new(low: u64, high: u64, limit: u64) -> Segments {
-        let primes = if limit < FIRST { Vec::new() } else { base(limit) };
-        let large = primes.len() - primes.partition_point(|&p| (p as usize) < LARGE_FROM);
         Segments {
             low,
             high,
@@ -121,11 +150,10 @@ impl Segments {
             started: false,
             sieve: vec![0; SEGMENT_BYTES],
             patterns: patterns(),
-            primes,
-            waiting: 0,
+            waiting: Box::new(base(limit)),
             small: Default::default(),
             medium: Default::default(),
-            large: Large::new(large),
+            large: Large::new(LARGE_FROM as u64, limit),
         }
     }
 
@@ -136,7 +164,6 @@ impl Segments {
                 return false;
             };
             self.base = base;
-            self.large.advance();
         }
         self.started = true;
         if self.base >= self.high {
@@ -153,9 +180,12 @@ impl Segments {
             first += BLOCK_BYTES as u64;
         }
         strike_all(&mut self.sieve[..used], &mut self.medium);
-        if let Some(sieve) = self.sieve.first_chunk_mut() {
-            self.large.strike(sieve);
+        let (parts, _) = self.sieve.as_chunks_mut();
+        for part in &mut parts[..used.div_ceil(PART_BYTES)] {
+            self.large.strike(part);
+            self.large.advance();
         }
+        self.restore();
         self.cut_ends();
         true
     }
@@ -183,27 +213,36 @@ impl Segments {
     /// Takes in the primes whose square lies before the end of this segment.
     fn set_to_work(&mut self) {
         let end = self.base.saturating_add(SEGMENT_BYTES as u64 * 30);
-        while let Some(&p) = self.primes.get(self.waiting) {
-            let wide = u64::from(p);
-            if wide * wide >= end {
-                break;
+        loop {
+            let waiting = self.waiting.some();
+            let ready = &waiting[..waiting.partition_point(|&p| p * p < end)];
+            if ready.is_empty() {
+                return;
             }
-            self.waiting += 1;
-            let least = self.base.div_ceil(wide).max(wide);
-            // The bit's number, without a branch: residues come as they like.
-            let class = BIT[(wide % 30) as usize].trailing_zeros() as usize % 8;
-            if p as usize >= LARGE_FROM {
-                self.large.insert(self.base, wide, class, least);
-                continue;
+            let (medium, large) = ready.split_at(ready.partition_point(|&p| p < LARGE_FROM as u64));
+            for &p in medium {
+                let small = p < BLOCK_BYTES as u64;
+                let group = if small { &mut self.small } else { &mut self.medium };
+                // The bit's number, without a branch: residues come as they like.
+                let class = BIT[(p % 30) as usize].trailing_zeros() as usize % 8;
+                group[class].push(Medium::new(p, self.base));
             }
-            // Cofactors go round: all differences are taken modulo 2^64 and are small.
-            let at = RESIDUES.map(|r| {
-                let m = least + (r + 30 - least % 30) % 30;
-                (wide.wrapping_mul(m).wrapping_sub(self.base) / 30) as u32
-            });
-            let small = (p as usize) < BLOCK_BYTES;
-            let group = if small { &mut self.small } else { &mut self.medium };
-            group[class].push(Medium { p, at });
+            self.large.insert(self.base, large);
+            let ready = ready.len();
+            self.waiting.skip_some(ready);
+        }
+    }
+
+    /// Puts back the primes that struck themselves: of the primes whose squares lie before the end of a
+    /// segment, those that are not below its start. Only a first segment has any.
+    fn restore(&mut self) {
+        if self.base > BLOCK_BYTES as u64 {
+            return;
+        }
+        for p in self.small.iter().flatten().map(|prime| u64::from(prime.p)) {
+            if let Some(n) = p.checked_sub(self.base) {
+                self.sieve[(n / 30) as usize] |= BIT[(n % 30) as usize];
+            }
         }
     }
 
@@ -271,6 +310,11 @@ fn lay_patterns_anywhere(block: &mut [u8], first: u64, patterns: &[Vec<u8>]) {
 
 /// Strikes by primes of all residues.
 fn strike_all(sieve: &mut [u8], primes: &mut [Vec<Medium>; 8]) {
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa::current(), Isa::Avx2 | Isa::Avx512) {
+        // SAFETY: both instruction sets have AVX2, and the CPU has what is current.
+        return unsafe { segment_avx2::strike_all(sieve, primes) };
+    }
     strike::<0>(sieve, &mut primes[0]);
     strike::<1>(sieve, &mut primes[1]);
     strike::<2>(sieve, &mut primes[2]);
@@ -318,14 +362,13 @@ fn strike<const CLASS: usize>(sieve: &mut [u8], primes: &mut [Medium]) {
 }
 
 /// The base primes above the patterns.
-fn base(limit: u64) -> Vec<u32> {
-    if limit > 1 << 10 {
-        let mut primes = base_primes(limit);
-        primes.drain(..SMALLEST.len());
-        return primes;
+fn base(limit: u64) -> PrimesIn {
+    if limit >= 1 << 10 {
+        return primes_in(FIRST, limit + 1);
     }
+    // Few, and sieving for them would need base primes too.
     let is_prime = |n: &u64| (2..*n).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
-    (FIRST..=limit).filter(is_prime).map(|p| p as u32).collect()
+    PrimesIn::known((FIRST..=limit).filter(is_prime).collect())
 }
 
 /// The patterns, made at the first call.

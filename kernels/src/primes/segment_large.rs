@@ -1,45 +1,53 @@
-//! The large primes of the sieve: each has one entry, in the bucket of the segment that it strikes
-//! next.
+//! The large primes of the sieve: each has one entry, in the bucket of the part of a segment that it
+//! strikes next.
 //!
 //! Cofactors go round a wheel of 210, so that multiples of 7, which the patterns have struck, cost
-//! nothing. A bucket is a chain of blocks; a block that is done goes on the pile from which the next
-//! is taken, so that what is written to is still in the cache.
+//! nothing. A bucket is a chain of blocks; a block that is done goes on the pile from which the next is
+//! taken, so that what is written to is still in the cache.
 //!
 //! Source: T. Oliveira e Silva, "Fast implementation of the segmented sieve of Eratosthenes" (2001).
 
-#![forbid(unsafe_code)]
+use std::ops::Range;
 
-use super::segment::{BIT, RESIDUES, SEGMENT_BYTES};
+use super::segment::{BIT, RESIDUES};
+#[cfg(target_arch = "x86_64")]
+use super::segment_large_avx512;
 use super::sieve::MOST_BASE;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::{self, Isa};
+
+/// Bytes that a bucket is for: what 16 bits can number.
+pub(super) const PART_BYTES: usize = 1 << 16;
 
 /// Entries of a block: 8 KiB.
-const BLOCK_LEN: u32 = 1024;
+pub(super) const BLOCK_LEN: usize = 1024;
 
 /// Buckets, used in turn; a strike is never so far ahead that they would not do.
-const BUCKETS: usize = 512;
-const _: () = assert!((MOST_BASE as usize / 30 + 2) * 10 / SEGMENT_BYTES + 2 < BUCKETS);
+pub(super) const BUCKETS: usize = 1 << 16;
+
+/// So many parts ahead a prime strikes, at most.
+const fn ahead(p: usize) -> usize {
+    (p / 30 + 2) * 10 / PART_BYTES + 2
+}
+
+const _: () = assert!(ahead(MOST_BASE as usize) < BUCKETS);
 
 /// Cofactors of a round of the wheel.
-const SPOKES: usize = 48;
+pub(super) const SPOKES: usize = 48;
 
-/// The end of a chain.
-const NONE: u32 = u32::MAX;
+/// Of an entry, from bit 32 on: p / 30. From [`BYTE`] on: the byte in the part. Below, the state: the
+/// residue class of p from [`CLASS`] on, and the spoke of the cofactor.
+pub(super) type Entry = u64;
 
-/// From bit 40 on p / 30, which has 24 bits. From [`BYTE`] on the byte in the segment, and with it, above
-/// [`SEGMENT`], how many segments ahead: of an entry in its bucket, 0. Below, the state: the residue class
-/// of p times [`SPOKES`] and the spoke of the cofactor.
-type Entry = u64;
+pub(super) const PART: u32 = 32;
+pub(super) const BYTE: u32 = 16;
+pub(super) const CLASS: u32 = 6;
 
-const Q: u32 = 40;
-const BYTE: u32 = 9;
-const SEGMENT: u32 = BYTE + SEGMENT_BYTES.trailing_zeros();
-const AHEAD: u64 = (1 << Q) - (1 << SEGMENT);
-const _: () = assert!(SEGMENT_BYTES.is_power_of_two() && MOST_BASE / 30 < 1 << (64 - Q));
-// A gap of the wheel is 10 at most.
-const _: () = assert!((MOST_BASE / 30 + 2) * 10 + (SEGMENT_BYTES as u64) < 1 << (Q - BYTE));
+/// As many as an index of nine bits needs; not all occur.
+const STATES: usize = 8 << CLASS;
 
 /// The numbers below 210 without a prime to 7.
-const WHEEL: [u64; SPOKES] = {
+pub(super) const WHEEL: [u64; SPOKES] = {
     let mut wheel = [0; SPOKES];
     let (mut m, mut k) = (1, 0);
     while m < 210 {
@@ -52,47 +60,94 @@ const WHEEL: [u64; SPOKES] = {
     wheel
 };
 
-/// The spoke of each number below 210, or the next one.
-const SPOKE: [u8; 210] = {
-    let mut spoke = [0; 210];
+/// From each spoke to the next: how much more the cofactor is.
+pub(super) const GAP: [u64; SPOKES] = {
+    let mut gap = [0; SPOKES];
+    let mut k = 0;
+    while k < SPOKES {
+        gap[k] = (WHEEL[(k + 1) % SPOKES] + 210 - WHEEL[k]) % 210;
+        k += 1;
+    }
+    gap
+};
+
+/// For each number below 210 the spoke it is at, or the next one, and how far that is.
+const SPOKE: [(u8, u8); 210] = {
+    let mut spoke = [(0, 0); 210];
     let (mut m, mut k) = (0, 0);
     while m < 210 {
         if k < SPOKES && WHEEL[k] < m {
             k += 1;
         }
-        spoke[m as usize] = k as u8;
+        let at = if k < SPOKES { WHEEL[k] } else { 211 };
+        spoke[m as usize] = ((k % SPOKES) as u8, (at - m) as u8);
         m += 1;
     }
     spoke
 };
 
-/// What a state does.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-struct Strike {
-    /// The bits of the byte that stay.
-    keep: u8,
-    /// The step to the next cofactor, as of bytes for each of p / 30.
-    gap: u16,
-    /// The bytes to add for the residue of p, and the next state less this one.
-    rest: i32,
+/// The class of each residue modulo 30.
+const CLASSES: [u8; 30] = {
+    let mut classes = [0; 30];
+    let mut r = 0;
+    while r < 30 {
+        classes[r] = BIT[r].trailing_zeros() as u8 % 8;
+        r += 1;
+    }
+    classes
+};
+
+/// The least cofactor whose product with `p`, a large prime, is not below `base`, and how far it is beyond.
+#[inline]
+fn first_multiple(base: u64, p: u64) -> (u64, u64) {
+    // The quotient is below 2^45, so floats give it or one of its neighbours, in half the time.
+    let quotient = (base as f64 / p as f64) as u64;
+    let over = base.wrapping_sub(quotient.wrapping_mul(p)) as i64;
+    let p = p as i64;
+    let (least, left) = if over > p {
+        (quotient + 2, 2 * p - over)
+    } else if over > 0 {
+        (quotient + 1, p - over)
+    } else {
+        (quotient, -over)
+    };
+    (least, left as u64)
 }
 
-/// States end before 512, which is what an index of nine bits needs.
-static STRIKES: [Strike; 1 << BYTE] = {
-    let mut strikes = [Strike { keep: 0, gap: 0, rest: 0 }; 1 << BYTE];
+/// No fewer than the primes to `x`, and hardly more. Source: P. Dusart, "Estimates of some functions over
+/// primes without R.H.", arXiv:1002.0442 (2010), theorem 6.9.
+fn most_primes(x: u64) -> usize {
+    let (x, ln) = (x as f64, (x as f64).ln());
+    (x / ln * (1.0 + 1.2762 / ln)) as usize + 1
+}
+
+/// What a state does.
+#[derive(Debug, Clone, Copy)]
+struct Strike {
+    /// The step to the next cofactor, as of bytes for each of p / 30.
+    gap: u32,
+    /// The bytes to add for the residue of p, and the next state less this one.
+    rest: u32,
+    /// The bits of the byte that stay.
+    keep: u8,
+}
+
+static STRIKES: [Strike; STATES] = {
+    let mut strikes = [Strike { gap: 0, rest: 0, keep: 0 }; STATES];
     let mut state = 0;
-    while state < 8 * SPOKES {
-        let (r, k) = (RESIDUES[state / SPOKES], state % SPOKES);
-        let m = WHEEL[k];
-        let gap = if k + 1 < SPOKES { WHEEL[k + 1] - m } else { 211 - m };
-        let extra = r * (m + gap) / 30 - r * m / 30;
-        let next = state / SPOKES * SPOKES + (k + 1) % SPOKES;
-        strikes[state] = Strike {
-            keep: !BIT[(r * m % 30) as usize],
-            gap: (gap << BYTE) as u16,
-            rest: (extra << BYTE) as i32 + next as i32 - state as i32,
-        };
+    while state < STATES {
+        let (r, spoke) = (RESIDUES[state >> CLASS], state % (1 << CLASS));
+        if spoke < SPOKES {
+            let (m, gap) = (WHEEL[spoke], GAP[spoke]);
+            let extra = r * (m + gap) / 30 - r * m / 30;
+            // The last spoke's step is a byte at least, so the sum is not negative.
+            let rest = (extra << BYTE) + ((spoke + 1) % SPOKES) as u64 - spoke as u64;
+            strikes[state] = Strike {
+                gap: (gap << BYTE) as u32,
+                rest: rest as u32,
+                keep: !BIT[(r * m % 30) as usize],
+            };
+        }
         state += 1;
     }
     strikes
@@ -101,115 +156,204 @@ static STRIKES: [Strike; 1 << BYTE] = {
 /// The entries of all large primes.
 #[derive(Debug)]
 pub(super) struct Large {
-    /// All blocks, one after the other: as many as all primes can need.
+    /// All blocks, one after the other: as many as all primes can need. The first is not used, so that 0
+    /// is no block.
     entries: Vec<Entry>,
+    /// The first of them that begins a cache line.
+    skip: usize,
+    /// Where each bucket's next entry goes; at the start of a block, one has to be taken first. Empty
+    /// where no prime is large.
+    ends: Vec<u32>,
     chains: Chains,
-    /// Where each bucket's next entry goes; at the start of a block, one has to be taken first.
-    ends: Box<[u32; BUCKETS]>,
-    /// The bucket of the current segment.
-    current: usize,
+    /// The bucket of the current part.
+    current: u16,
 }
 
 /// The blocks that are in use, and those that are not.
 #[derive(Debug)]
 struct Chains {
-    /// For each block, the one before it in its chain.
+    /// The newest block of each bucket, or 0.
+    newest: Vec<u32>,
+    /// For each block, the one before it in its chain, or 0.
     before: Vec<u32>,
     free: Vec<u32>,
-    /// The newest block of each bucket.
-    newest: Box<[u32; BUCKETS]>,
 }
 
 impl Chains {
     /// A block for a bucket: where its entries begin.
     #[cold]
     #[inline(never)]
-    fn take(&mut self, bucket: usize) -> u32 {
+    fn take(&mut self, bucket: u16) -> u32 {
         let block = self.free.pop().expect("each prime has one entry");
-        self.before[block as usize] = self.newest[bucket];
-        self.newest[bucket] = block;
-        block * BLOCK_LEN
+        self.before[block as usize] = self.newest[usize::from(bucket)];
+        self.newest[usize::from(bucket)] = block;
+        block * BLOCK_LEN as u32
+    }
+}
+
+/// Where entries go.
+pub(super) struct Blocks<'a> {
+    pub(super) entries: &'a mut [Entry],
+    ends: &'a mut [u32; BUCKETS],
+    chains: &'a mut Chains,
+}
+
+impl Blocks<'_> {
+    /// The same with references of its own, so that none is loaded again after each store.
+    #[inline(always)]
+    pub(super) fn apart(&mut self) -> Blocks<'_> {
+        Blocks { entries: self.entries, ends: self.ends, chains: self.chains }
+    }
+
+    /// Puts an entry in a bucket.
+    #[inline(always)]
+    pub(super) fn push(&mut self, bucket: u16, entry: Entry) {
+        let end = &mut self.ends[usize::from(bucket)];
+        if end.is_multiple_of(BLOCK_LEN as u32) {
+            *end = self.chains.take(bucket);
+        }
+        self.entries[*end as usize] = entry;
+        *end += 1;
+    }
+
+    /// Takes the newest block from a bucket: where its entries begin, and how many they are.
+    fn pop(&mut self, bucket: u16) -> Option<(u32, Range<usize>)> {
+        let newest = &mut self.chains.newest[usize::from(bucket)];
+        let block = *newest;
+        if block == 0 {
+            return None;
+        }
+        *newest = self.chains.before[block as usize];
+        // All blocks of a bucket but the newest are full.
+        let end = std::mem::take(&mut self.ends[usize::from(bucket)]) as usize;
+        let len = end.wrapping_sub(1) % BLOCK_LEN + 1;
+        let first = block as usize * BLOCK_LEN;
+        Some((block, first..first + len))
     }
 }
 
 impl Large {
-    /// With room for so many primes.
-    pub(super) fn new(primes: usize) -> Large {
-        // Full ones, one that is begun in each bucket, and the one that is being read.
-        let blocks = if primes == 0 { 0 } else { primes / BLOCK_LEN as usize + BUCKETS + 1 };
+    /// With room for all primes from `least` to `most`.
+    pub(super) fn new(least: u64, most: u64) -> Large {
+        let any = least <= most;
+        let primes = if any { most_primes(most) } else { 0 };
+        // Full ones, one that is begun in each bucket that can be ahead, and the one that is being read.
+        let blocks = if any { primes / BLOCK_LEN + ahead(most as usize) + 2 } else { 0 };
+        let entries = vec![0; (blocks + 1) * BLOCK_LEN];
         Large {
-            entries: vec![0; blocks * BLOCK_LEN as usize],
+            skip: entries.as_ptr().align_offset(64).min(BLOCK_LEN),
+            entries,
+            ends: vec![0; if any { BUCKETS } else { 0 }],
             chains: Chains {
-                before: vec![NONE; blocks],
-                free: (0..blocks as u32).rev().collect(),
-                newest: Box::new([NONE; BUCKETS]),
+                newest: vec![0; if any { BUCKETS } else { 0 }],
+                before: vec![0; blocks],
+                free: (1..blocks as u32).rev().collect(),
             },
-            ends: Box::new([0; BUCKETS]),
             current: 0,
         }
     }
 
-    /// Goes on to the next segment.
+    fn blocks(&mut self) -> Option<Blocks<'_>> {
+        let ends = self.ends.first_chunk_mut()?;
+        Some(Blocks { entries: &mut self.entries[self.skip..], ends, chains: &mut self.chains })
+    }
+
+    /// Goes on to the next part.
     pub(super) fn advance(&mut self) {
-        self.current = (self.current + 1) % BUCKETS;
+        self.current = self.current.wrapping_add(1);
     }
 
-    /// Takes in a prime of residue `RESIDUES[class]`, to strike from the cofactor `least` on.
-    pub(super) fn insert(&mut self, base: u64, p: u64, class: usize, least: u64) {
-        let spoke = usize::from(SPOKE[(least % 210) as usize]);
-        let step = WHEEL.get(spoke).copied().unwrap_or(211) - least % 210;
-        // Modulo 2^64: both products may be beyond, and their difference is small.
-        let byte = p.wrapping_mul(least.wrapping_add(step)).wrapping_sub(base) / 30;
-        let state = class * SPOKES + spoke % SPOKES;
-        let entry = (p / 30) << Q | byte << BYTE | state as u64;
-        let Large { entries, chains, ends, current } = self;
-        push(entries, chains, ends, *current, entry);
+    /// Takes in primes whose squares lie before the end of the segment that begins with `base`.
+    pub(super) fn insert(&mut self, base: u64, primes: &[u64]) {
+        let current = self.current;
+        let Some(mut blocks) = self.blocks() else { return };
+
+        for &p in primes {
+            let (mut least, mut left) = first_multiple(base, p);
+            if least < p {
+                (least, left) = (p, p * p - base);
+            }
+            let (spoke, step) = SPOKE[(least % 210) as usize];
+            let byte = (left + p * u64::from(step)) / 30;
+            let q = p / 30;
+            let class = CLASSES[(p - q * 30) as usize];
+            let entry = q << PART
+                | (byte % PART_BYTES as u64) << BYTE
+                | u64::from(class) << CLASS
+                | u64::from(spoke);
+            let ahead = (byte / PART_BYTES as u64) as u16;
+            blocks.push(current.wrapping_add(ahead), entry);
+        }
     }
 
-    /// Strikes the current segment by all that is in its bucket, also by what comes back to it.
-    #[inline(never)]
-    pub(super) fn strike(&mut self, sieve: &mut [u8; SEGMENT_BYTES]) {
-        // All apart, so that none is loaded again after each store.
-        let Large { entries, chains, ends, current } = self;
-        let (entries, ends, current) = (&mut entries[..], &mut **ends, *current);
-        loop {
-            let block = chains.newest[current];
-            if block == NONE {
-                return;
-            }
-            // All blocks but the newest are full.
-            let end = ends[current];
-            let count = (end + BLOCK_LEN - 1) % BLOCK_LEN + 1;
-            chains.newest[current] = chains.before[block as usize];
-            ends[current] = 0;
-            for i in 0..count {
-                let entry = entries[(block * BLOCK_LEN + i) as usize];
-                let strike = &STRIKES[(entry % (1 << BYTE)) as usize];
-                sieve[(entry >> BYTE) as usize % SEGMENT_BYTES] &= strike.keep;
-                // The sum has no carries from one part to the next but what goes ahead.
-                let bytes = (entry >> Q) * u64::from(strike.gap);
-                let next = entry.wrapping_add(bytes).wrapping_add_signed(strike.rest.into());
-                push(entries, chains, ends, current, next);
-            }
-            chains.free.push(block);
+    /// Strikes the current part by all that is in its bucket, also by what comes back to it.
+    pub(super) fn strike(&mut self, part: &mut [u8; PART_BYTES]) {
+        let current = self.current;
+        let Some(mut blocks) = self.blocks() else { return };
+        while let Some((block, range)) = blocks.pop(current) {
+            strike_block(&mut blocks, current, range, part);
+            blocks.chains.free.push(block);
         }
     }
 }
 
-/// Puts an entry in the bucket that is so far ahead as it says.
-#[inline(always)]
-fn push(
-    entries: &mut [Entry],
-    chains: &mut Chains,
-    ends: &mut [u32; BUCKETS],
-    current: usize,
-    entry: Entry,
+/// Strikes by the entries of `range`, and puts each in the bucket where it goes on.
+fn strike_block(
+    blocks: &mut Blocks<'_>,
+    current: u16,
+    range: Range<usize>,
+    part: &mut [u8; PART_BYTES],
 ) {
-    let bucket = (current + (entry >> SEGMENT) as usize) % BUCKETS;
-    let mut end = ends[bucket];
-    if end.is_multiple_of(BLOCK_LEN) {
-        end = chains.take(bucket);
+    #[cfg(target_arch = "x86_64")]
+    if isa::current() == Isa::Avx512 {
+        // SAFETY: the CPU has what is current.
+        return unsafe { segment_large_avx512::strike_block(blocks, current, range, part) };
     }
-    entries[end as usize] = entry & !AHEAD;
-    ends[bucket] = end + 1;
+    strike_block_anywhere(blocks, current, range, part);
+}
+
+#[inline(never)]
+fn strike_block_anywhere(
+    blocks: &mut Blocks<'_>,
+    current: u16,
+    range: Range<usize>,
+    part: &mut [u8; PART_BYTES],
+) {
+    let mut blocks = blocks.apart();
+    for i in range {
+        let entry = blocks.entries[i];
+        let strike = &STRIKES[entry as usize % STATES];
+        let at = entry as u32;
+        part[(at >> BYTE) as usize] &= strike.keep;
+        let next = u64::from(at) + u64::from(strike.rest) + (entry >> PART) * u64::from(strike.gap);
+        let bucket = current.wrapping_add((next >> PART) as u16);
+        blocks.push(bucket, (entry >> PART) << PART | next & u64::from(u32::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_multiple_is_what_a_division_gives() {
+        let mut x = 1u64;
+        for i in 0..1_000_000 {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let p = (1 << 19) + (x >> 20) % (MOST_BASE - (1 << 19));
+            let any = (x ^ x << 29) >> (x >> 40 & 31);
+            // Quotients next to an integer are where floats go astray.
+            let base =
+                [any, any - any % p, any - any % p - 1, any - any % p + 1][i % 4].min(u64::MAX - p);
+            let least = base.div_ceil(p);
+            assert_eq!(first_multiple(base, p), (least, least * p - base), "{base} {p}");
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_all_primes() {
+        for (x, primes) in [(1 << 19, 43_390), (1 << 20, 82_025), (1 << 30, 54_400_028)] {
+            assert!((primes..primes + primes / 50).contains(&most_primes(x)), "{x}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Counting and listing the primes of a range.
 //!
-//! The range is cut into segments that fit the L1 cache and sieved (`segment.rs`). Where sieving
+//! The range is cut into segments that fit the L2 cache and sieved (`segment.rs`). Where sieving
 //! by every prime to the root of the end would cost more than the range is worth, it stops at a
 //! lower bound and what is left is tested: a window of a million numbers near 2^64 takes
 //! milliseconds.
@@ -10,16 +10,31 @@
 use super::is_prime_slice;
 use super::prime_pi::prime_pi;
 use super::segment::{FIRST, SMALLEST, Segments};
+use crate::isa::{self, Isa};
 
-/// The most that is sieved by: 15 million primes, 120 MB of entries.
-pub(super) const MOST_BASE: u64 = 1 << 28;
+/// The most that is sieved by: 54 million primes, 440 MB of entries.
+pub(super) const MOST_BASE: u64 = 1 << 30;
+
+/// The most where numbers are left to test: 15 million primes, 120 MB of entries.
+const MOST_BASE_AND_TESTS: u64 = 1 << 28;
 
 /// The least: below it primes cost nothing worth saving.
 const LEAST_BASE: u64 = 1 << 16;
 
-/// A base prime pays when the range has at least some eight numbers for it: a survivor takes some
-/// 50 ns to test, and there are `range/ln²` fewer for each doubling of the bound.
-const RANGE_PER_BASE: u64 = 8;
+/// A base prime takes some 20 ns to begin with. It pays when the range has at least so many numbers for
+/// it: a survivor takes some 90 ns to test, or 220, or 580, and there are `range/ln²` fewer for each
+/// doubling of the bound.
+fn range_per_base() -> u64 {
+    match isa::current() {
+        Isa::Avx512 => 8,
+        Isa::Avx2 => 4,
+        Isa::Scalar | Isa::Neon => 2,
+    }
+}
+
+/// All base primes pay where they are at most so many times as many as would pay beside tests: then
+/// nothing has to be tested.
+const ALL_PER_SOME: u64 = 24;
 
 /// The primes of a range, in rising order. Made by [`primes_in`].
 #[derive(Debug)]
@@ -44,28 +59,47 @@ pub fn primes_in(low: u64, high: u64) -> PrimesIn {
     PrimesIn { segments, found: small(low, high).collect(), next: 0, sure }
 }
 
-impl Iterator for PrimesIn {
-    type Item = u64;
+impl PrimesIn {
+    /// Those that are known.
+    pub(super) fn known(found: Vec<u64>) -> PrimesIn {
+        PrimesIn { segments: None, found, next: 0, sure: true }
+    }
 
-    #[inline]
-    fn next(&mut self) -> Option<u64> {
-        loop {
-            if let Some(&p) = self.found.get(self.next) {
-                self.next += 1;
-                return Some(p);
-            }
+    /// Some that come next, in rising order; none at the end.
+    pub(super) fn some(&mut self) -> &[u64] {
+        while self.next == self.found.len() {
             self.found.clear();
             self.next = 0;
-            let segments = self.segments.as_mut()?;
+            let Some(segments) = &mut self.segments else { break };
             if !segments.advance() {
                 self.segments = None;
-                return None;
+                break;
             }
             segments.list(&mut self.found);
             if !self.sure {
                 keep_primes(&mut self.found);
             }
         }
+        &self.found[self.next..]
+    }
+
+    /// Leaves out the first `count` of them.
+    pub(super) fn skip_some(&mut self, count: usize) {
+        self.next += count;
+    }
+}
+
+impl Iterator for PrimesIn {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        let &p = match self.found.get(self.next) {
+            Some(p) => p,
+            None => self.some().first()?,
+        };
+        self.next += 1;
+        Some(p)
     }
 }
 
@@ -73,7 +107,7 @@ impl Iterator for PrimesIn {
 ///
 /// u64::MAX is not prime, so `count_primes(low, u64::MAX)` leaves none out. Chunks of a range
 /// count independently; make them long (10^8 or more beyond 10^14), since each call finds the
-/// base primes anew.
+/// base primes anew. It takes 8 bytes for each base prime: 16 MB at 10^15, and 440 MB at most.
 #[must_use]
 pub fn count_primes(low: u64, high: u64) -> u64 {
     let mut count = small(low, high).count() as u64;
@@ -142,7 +176,9 @@ fn start(low: u64, high: u64) -> (Option<Segments>, bool) {
         return (None, true);
     }
     let root = (high - 1).isqrt();
-    let limit = ((high - low) / RANGE_PER_BASE).clamp(LEAST_BASE, MOST_BASE).min(root);
+    let some = ((high - low) / range_per_base()).clamp(LEAST_BASE, MOST_BASE_AND_TESTS);
+    let all = root <= MOST_BASE && root / ALL_PER_SOME <= some;
+    let limit = if all { root } else { some.min(root) };
     (Some(Segments::new(low, high, limit)), limit == root)
 }
 
