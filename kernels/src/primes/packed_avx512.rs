@@ -31,10 +31,10 @@ pub(super) fn load_bytes(from: &[u8; 64]) -> __m512i {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn store_pairs(to: &mut [[u16; 2]; 16], value: __m512i) {
+#[target_feature(enable = "avx512f")]
+pub(super) fn store_words(to: &mut [u32; 16], value: __m512i) {
     // SAFETY: the reference covers the 64 bytes that are written; no alignment is asked for.
-    unsafe { _mm512_storeu_epi16(to.as_mut_ptr().cast(), value) }
+    unsafe { _mm512_storeu_epi32(to.as_mut_ptr().cast(), value) }
 }
 
 #[inline]

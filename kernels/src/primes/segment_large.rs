@@ -16,8 +16,9 @@ use super::sieve::MOST_BASE;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::{self, Isa};
 
-/// Bytes that a bucket is for: what 16 bits can number.
-pub(super) const PART_BYTES: usize = 1 << 16;
+/// Bytes that a bucket is for. With half of them there are more buckets than an Intel core can write to
+/// at once without waiting.
+pub(super) const PART_BYTES: usize = 1 << 17;
 
 /// Entries of a block: 8 KiB.
 pub(super) const BLOCK_LEN: usize = 1024;
@@ -40,7 +41,7 @@ pub(super) const SPOKES: usize = 48;
 pub(super) type Entry = u64;
 
 pub(super) const PART: u32 = 32;
-pub(super) const BYTE: u32 = 16;
+pub(super) const BYTE: u32 = PART - PART_BYTES.trailing_zeros();
 pub(super) const CLASS: u32 = 6;
 
 /// As many as an index of nine bits needs; not all occur.

@@ -9,9 +9,11 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::packed_avx512::{load, load_bytes, store, store_pairs};
+use super::packed_avx512::{load, load_bytes, store, store_words};
 use super::segment::{BIT, RESIDUES};
-use super::segment_large::{BLOCK_LEN, Blocks, CLASS, Entry, GAP, PART_BYTES, SPOKES, WHEEL};
+use super::segment_large::{
+    BLOCK_LEN, BYTE, Blocks, CLASS, Entry, GAP, PART, PART_BYTES, SPOKES, WHEEL,
+};
 
 /// Entries of a group.
 const GROUP: usize = 128;
@@ -89,10 +91,10 @@ static RESIDUE: Table = {
 /// What the entries of a group do.
 #[repr(align(64))]
 struct Plan {
-    /// The bits to keep, and the byte.
-    hits: [[u16; 2]; GROUP],
-    /// The bucket that the entry goes to, in the lower half.
-    buckets: [[u16; 2]; GROUP],
+    /// The byte from bit [`BYTE`] on, and in the lowest eight the bits to keep.
+    hits: [u32; GROUP],
+    /// The bucket that the entry goes to, in the lowest 16 bits.
+    buckets: [u32; GROUP],
     next: [Entry; GROUP],
 }
 
@@ -106,15 +108,15 @@ pub(super) fn strike_block(
     part: &mut [u8; PART_BYTES],
 ) {
     let mut blocks = blocks.apart();
-    let mut plan = Plan { hits: [[0; 2]; GROUP], buckets: [[0; 2]; GROUP], next: [0; GROUP] };
+    let mut plan = Plan { hits: [0; GROUP], buckets: [0; GROUP], next: [0; GROUP] };
     for first in range.clone().step_by(GROUP) {
         // What lies past the end is planned too, and not done.
         let (entries, _) = blocks.entries[first..first + GROUP].as_chunks();
         make(entries, current, &mut plan);
         for i in 0..GROUP.min(range.end - first) {
-            let [keep, byte] = plan.hits[i];
-            part[usize::from(byte)] &= keep as u8;
-            blocks.push(plan.buckets[i][0], plan.next[i]);
+            let hit = plan.hits[i];
+            part[(hit >> BYTE) as usize] &= hit as u8;
+            blocks.push(plan.buckets[i] as u16, plan.next[i]);
         }
     }
 }
@@ -146,22 +148,23 @@ fn make(entries: &[[Entry; 8]], current: u16, plan: &mut Plan) {
         let gap = look_up(gaps, spoke);
         let class = _mm512_and_si512(_mm512_srli_epi32::<{ CLASS - 3 }>(at), set(7 << 3));
         let both = _mm512_or_si512(class, look_up(cofactors, spoke));
-        let byte = _mm512_srli_epi32::<16>(at);
+        let byte = _mm512_srli_epi32::<BYTE>(at);
         // The product grows by gap·p = gap·(30·q + residue), below 2^16 without the multiple of 30; to
         // divide that by 30, a multiplication by 2^16 / 30 does.
         let rest = _mm512_mullo_epi16(look_up(residues, both), gap);
         let rest = _mm512_add_epi32(rest, look_up(products, both));
         let rest = _mm512_mulhi_epu16(rest, set((1 << 16) / 30 + 1));
         let next = _mm512_add_epi32(byte, _mm512_add_epi32(rest, _mm512_mullo_epi32(q, gap)));
-        let ahead = _mm512_srli_epi32::<16>(next);
+        let ahead = _mm512_srli_epi32::<{ PART - BYTE }>(next);
         let bucket = _mm512_add_epi32(set(current.into()), ahead);
         let state = _mm512_and_si512(at, set(7 << CLASS));
         let state = _mm512_or_si512(state, look_up(nexts, spoke));
-        let next = _mm512_or_si512(_mm512_slli_epi32::<16>(next), state);
+        let next = _mm512_or_si512(_mm512_slli_epi32::<BYTE>(next), state);
         // a & b | c
-        let hit = _mm512_ternarylogic_epi32::<0xea>(at, set(0xffff_0000), look_up(keeps, both));
-        store_pairs(hits_to, hit);
-        store_pairs(buckets_to, bucket);
+        let hit =
+            _mm512_ternarylogic_epi32::<0xea>(at, set(u32::MAX << BYTE), look_up(keeps, both));
+        store_words(hits_to, hit);
+        store_words(buckets_to, bucket);
         store(&mut next_to[0], _mm512_permutex2var_epi32(next, first, q));
         store(&mut next_to[1], _mm512_permutex2var_epi32(next, second, q));
     }
