@@ -73,7 +73,7 @@ pub(super) const GAP: [u64; SPOKES] = {
 };
 
 /// For each number below 210 the spoke it is at, or the next one, and how far that is.
-const SPOKE: [(u8, u8); 210] = {
+pub(super) const SPOKE: [(u8, u8); 210] = {
     let mut spoke = [(0, 0); 210];
     let (mut m, mut k) = (0, 0);
     while m < 210 {
@@ -88,7 +88,7 @@ const SPOKE: [(u8, u8); 210] = {
 };
 
 /// The class of each residue modulo 30.
-const CLASSES: [u8; 30] = {
+pub(super) const CLASSES: [u8; 30] = {
     let mut classes = [0; 30];
     let mut r = 0;
     while r < 30 {
@@ -113,6 +113,20 @@ fn first_multiple(base: u64, p: u64) -> (u64, u64) {
         (quotient, -over)
     };
     (least, left as u64)
+}
+
+/// The entry of a prime that strikes from its square or from `base` on, and how many parts ahead it is.
+#[inline]
+pub(super) fn begin(base: u64, p: u64) -> (Entry, u16) {
+    let (mut least, mut left) = first_multiple(base, p);
+    if least < p {
+        (least, left) = (p, p * p - base);
+    }
+    let (spoke, step) = SPOKE[(least % 210) as usize];
+    let byte = (left + p * u64::from(step)) / 30;
+    let class = u64::from(CLASSES[(p % 30) as usize]);
+    let at = (byte % PART_BYTES as u64) << BYTE | class << CLASS | u64::from(spoke);
+    ((p / 30) << PART | at, (byte / PART_BYTES as u64) as u16)
 }
 
 /// No fewer than the primes to `x`, and hardly more. Source: P. Dusart, "Estimates of some functions over
@@ -268,21 +282,17 @@ impl Large {
     pub(super) fn insert(&mut self, base: u64, primes: &[u64]) {
         let current = self.current;
         let Some(mut blocks) = self.blocks() else { return };
-
+        let mut primes = primes;
+        #[cfg(target_arch = "x86_64")]
+        if isa::current() == Isa::Avx512 {
+            let old = primes.partition_point(|&p| p * p <= base);
+            let (vectors, _) = primes[..old].as_chunks();
+            // SAFETY: the CPU has what is current.
+            unsafe { segment_large_avx512::insert(&mut blocks, current, base, vectors) };
+            primes = &primes[vectors.as_flattened().len()..];
+        }
         for &p in primes {
-            let (mut least, mut left) = first_multiple(base, p);
-            if least < p {
-                (least, left) = (p, p * p - base);
-            }
-            let (spoke, step) = SPOKE[(least % 210) as usize];
-            let byte = (left + p * u64::from(step)) / 30;
-            let q = p / 30;
-            let class = CLASSES[(p - q * 30) as usize];
-            let entry = q << PART
-                | (byte % PART_BYTES as u64) << BYTE
-                | u64::from(class) << CLASS
-                | u64::from(spoke);
-            let ahead = (byte / PART_BYTES as u64) as u16;
+            let (entry, ahead) = begin(base, p);
             blocks.push(current.wrapping_add(ahead), entry);
         }
     }
@@ -355,6 +365,41 @@ mod tests {
     fn there_is_room_for_all_primes() {
         for (x, primes) in [(1 << 19, 43_390), (1 << 20, 82_025), (1 << 30, 54_400_028)] {
             assert!((primes..primes + primes / 50).contains(&most_primes(x)), "{x}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn primes_begin_where_they_would_one_by_one() {
+        use super::super::packed_avx512::{load, store};
+        if !Isa::Avx512.is_available() {
+            return;
+        }
+        let mut x = 1u64;
+        let mut draw = || {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            x ^ x >> 29
+        };
+        for _ in 0..200_000 {
+            let p: [u64; 8] = std::array::from_fn(|_| {
+                let p = (1 << 19) + draw() % ((1 << 30) - (1 << 19) - 30);
+                p + [1, 7, 11, 13, 17, 19, 23, 29][(draw() % 8) as usize] - p % 30
+            });
+            let least = p.iter().max().map_or(0, |p| p * p);
+            let base = least + (draw() >> (draw() % 64)) % (u64::MAX - least);
+            // On a multiple, and beside one.
+            let base = (base - base % p[0]).max(least) - 1 + draw() % 3;
+            let (mut entries, mut aheads) = ([0; 8], [0; 8]);
+            // SAFETY: the CPU has it.
+            unsafe {
+                let (entry, ahead) = segment_large_avx512::begin(base, load(&p));
+                store(&mut entries, entry);
+                store(&mut aheads, ahead);
+            }
+            for i in 0..8 {
+                let (entry, ahead) = begin(base, p[i]);
+                assert_eq!((entries[i], aheads[i]), (entry, ahead.into()), "{base} {}", p[i]);
+            }
         }
     }
 }

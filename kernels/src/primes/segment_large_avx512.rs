@@ -9,10 +9,11 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::packed_avx512::{load, load_bytes, store, store_words};
+use super::ifma::set;
+use super::packed_avx512::{load, load_bytes, store, store_index, store_words};
 use super::segment::{BIT, RESIDUES};
 use super::segment_large::{
-    BLOCK_LEN, BYTE, Blocks, CLASS, Entry, GAP, PART, PART_BYTES, SPOKES, WHEEL,
+    BLOCK_LEN, BYTE, Blocks, CLASS, CLASSES, Entry, GAP, PART, PART_BYTES, SPOKE, SPOKES, WHEEL,
 };
 
 /// Entries of a group.
@@ -88,6 +89,42 @@ static RESIDUE: Table = {
     table
 };
 
+/// For each number below 210, 64 to a table: the spoke it is at, or the next one, or [`SPOKES`] past the last.
+static SPOKES_AT: [Table; 4] = {
+    let mut tables = [[0; 64]; 4];
+    let mut m = 0;
+    while m < 210 {
+        let spoke = SPOKE[m].0;
+        let past = m as u64 > WHEEL[SPOKES - 1];
+        tables[m / 64][m % 64] = if past { SPOKES as u8 } else { spoke };
+        m += 1;
+    }
+    tables
+};
+
+/// The cofactor of each spoke, and of the first of the next round.
+static WHEELS: Table = {
+    let mut table = [0; 64];
+    let mut spoke = 0;
+    while spoke < SPOKES {
+        table[spoke] = WHEEL[spoke] as u8;
+        spoke += 1;
+    }
+    table[SPOKES] = 211;
+    table
+};
+
+/// The class of each residue modulo 30.
+static CLASSES_AT: Table = {
+    let mut table = [0; 64];
+    let mut r = 0;
+    while r < 30 {
+        table[r] = CLASSES[r];
+        r += 1;
+    }
+    table
+};
+
 /// What the entries of a group do.
 #[repr(align(64))]
 struct Plan {
@@ -119,6 +156,68 @@ pub(super) fn strike_block(
             blocks.push(plan.buckets[i] as u16, plan.next[i]);
         }
     }
+}
+
+/// Takes in primes whose squares are not above `base`, to strike from there on.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi,avx512ifma")]
+pub(super) fn insert(blocks: &mut Blocks<'_>, current: u16, base: u64, primes: &[[u64; 8]]) {
+    let mut blocks = blocks.apart();
+    let mut plan = Plan { hits: [0; GROUP], buckets: [0; GROUP], next: [0; GROUP] };
+    for primes in primes.chunks(GROUP / 8) {
+        let (buckets_to, _) = plan.buckets.as_chunks_mut::<8>();
+        let (next_to, _) = plan.next.as_chunks_mut::<8>();
+        for ((p, buckets_to), next_to) in primes.iter().zip(buckets_to).zip(next_to) {
+            let (entry, ahead) = begin(base, load(p));
+            let bucket = _mm512_add_epi64(ahead, set(current.into()));
+            store_index(buckets_to, _mm512_cvtepi64_epi32(bucket));
+            store(next_to, entry);
+        }
+        for i in 0..8 * primes.len() {
+            blocks.push(plan.buckets[i] as u16, plan.next[i]);
+        }
+    }
+}
+
+/// The entries of primes that strike from `base` on, and how many parts ahead.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi,avx512ifma")]
+pub(super) fn begin(base: u64, p: __m512i) -> (__m512i, __m512i) {
+    let zero = _mm512_setzero_si512();
+    let one = set(1);
+    let look_up = |table, at| _mm512_maskz_permutexvar_epi8(0x0101_0101_0101_0101, at, table);
+    // Of what is below 2^36: the quotient by 30, since the error of the multiplier is below 2^-48.
+    let by_30 = |x| _mm512_madd52hi_epu64(zero, x, set((1 << 52) / 30 + 1));
+    // As in `first_multiple`: the quotient is below 2^45, and off by one at most.
+    let quotient = _mm512_div_pd(_mm512_set1_pd(base as f64), _mm512_cvtepu64_pd(p));
+    let quotient = _mm512_cvttpd_epu64(quotient);
+    let over = _mm512_sub_epi64(set(base), _mm512_mullo_epi64(quotient, p));
+    let some = _mm512_cmpgt_epi64_mask(over, zero);
+    let more = _mm512_cmpgt_epi64_mask(over, p);
+    let least = _mm512_mask_add_epi64(quotient, some, quotient, one);
+    let least = _mm512_mask_add_epi64(least, more, least, one);
+    let left = _mm512_mask_sub_epi64(_mm512_sub_epi64(zero, over), some, p, over);
+    let left = _mm512_mask_add_epi64(left, more, left, p);
+    // Modulo 210. The multiplier has seven bits more, since 2^45 times its error would be too much.
+    let turns = _mm512_madd52hi_epu64(zero, least, set((1 << 59) / 210 + 1));
+    let turns = _mm512_srli_epi64::<7>(turns);
+    let m = _mm512_sub_epi64(least, _mm512_madd52lo_epu64(zero, turns, set(210)));
+    let [low, high, upper, top] = SPOKES_AT.each_ref().map(|table| load_bytes(table));
+    let below = _mm512_permutex2var_epi8(low, m, high);
+    let beyond = _mm512_permutex2var_epi8(upper, m, top);
+    let spoke = _mm512_mask_mov_epi64(below, _mm512_cmpge_epu64_mask(m, set(128)), beyond);
+    let spoke = _mm512_and_si512(spoke, set(63));
+    let step = _mm512_sub_epi64(look_up(load_bytes(&WHEELS), spoke), m);
+    let spoke = _mm512_maskz_mov_epi64(_mm512_cmplt_epu64_mask(spoke, set(SPOKES as u64)), spoke);
+    let byte = by_30(_mm512_add_epi64(left, _mm512_mul_epu32(p, step)));
+    let q = by_30(p);
+    let r = _mm512_sub_epi64(p, _mm512_mul_epu32(q, set(30)));
+    let class = look_up(load_bytes(&CLASSES_AT), r);
+    let state = _mm512_or_si512(_mm512_slli_epi64::<CLASS>(class), spoke);
+    let at = _mm512_and_si512(byte, set(PART_BYTES as u64 - 1));
+    let at = _mm512_or_si512(_mm512_slli_epi64::<BYTE>(at), state);
+    let entry = _mm512_or_si512(_mm512_slli_epi64::<PART>(q), at);
+    (entry, _mm512_srli_epi64::<{ PART_BYTES.trailing_zeros() }>(byte))
 }
 
 #[inline]
