@@ -34,7 +34,7 @@ fn range_per_base() -> u64 {
 
 /// All base primes pay where they are at most so many times as many as would pay beside tests: then
 /// nothing has to be tested.
-const ALL_PER_SOME: u64 = 24;
+const ALL_PER_SOME: u64 = 40;
 
 /// The primes of a range, in rising order. Made by [`primes_in`].
 #[derive(Debug)]
