@@ -39,17 +39,18 @@
 //! | `factor_slice`, [1e17, 1e19) | 1,080 | 4,500 | 5,700 | machine-factor 11,500 |
 //! | `factor_slice`, products of two primes of 32 bits | 11,200 | 55,500 | 57,300 | machine-factor 381,000 |
 //!
-//! [`count_primes`] to 10^10 takes 0.98 s there (primesieve 1.02 to 1.13), 10^9 numbers from 10^15 on 0.36 s
-//! (primesieve 0.33 to 0.36); [`prime_pi`] of 10^10 takes 6 ms, of 10^14 1.3 s. One number at a time,
-//! [`is_prime`] takes what machine-prime takes.
+//! [`count_primes`] to 10^10 takes 0.86 s there (primesieve 11.0 1.02), 10^9 numbers from 10^15 on 0.29 s
+//! (primesieve 0.33), from 10^18 on 1.0 s (1.2); [`prime_pi`] of 10^10 takes 6 ms, of 10^14 1.3 s. One
+//! number at a time, [`is_prime`] takes what machine-prime takes.
 //!
 //! # Where things are
 //! `is_prime` and `lucas` are the reference, one number at a time; `interleaved`, `batch_lanes` and
 //! `batch_avx512` the batch forms; `lanes*` and `ifma*` the arithmetic and tests on vectors. `factor`,
 //! `rho` and `ecm` are portable, `rho_lanes` for AVX2 and NEON; `factor_avx512` leads to
 //! `divide_avx512`, `small_avx512` (with `proof_avx512`, `p_minus_1_avx512` and `hart_avx512`) and
-//! `ecm_avx512`; both kinds of curve take their steps from `ecm_plan`. `segment` and
-//! `segment_large` sieve for `sieve`, `ranges` for the multiplicative functions. `wide*` is for [`u128`].
+//! `ecm_avx512`; both kinds of curve take their steps from `ecm_plan`. `segment` (with `segment_avx2`) and
+//! `segment_large` (with `segment_large_avx512`) sieve for `sieve`, `ranges` for the multiplicative
+//! functions. `wide*` is for [`u128`].
 
 mod arithmetic;
 mod batch;
