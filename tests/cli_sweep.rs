@@ -4,7 +4,9 @@
 
 mod program;
 
-use program::{Outcome, run};
+use std::process::{Output, Stdio};
+
+use program::{Outcome, pinpool, run, wait, wait_until};
 use serde_json::Value;
 
 /// Sweeps a small job over two numbers of workers and two chunk lengths.
@@ -339,6 +341,25 @@ fn the_budget_ends_a_sweep_and_it_says_what_is_missing() {
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     let said = "before 200 measurements, and 4 settings have none; a larger --budget makes them";
     assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+}
+
+#[test]
+fn an_interrupted_sweep_shows_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("sweep.csv");
+    let words = "sweep trig-power --elements 5000 --workers 1 --repeat 1000000 --csv";
+    let mut command = pinpool(&words.split(' ').collect::<Vec<_>>());
+    let mut child =
+        command.arg(&csv).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let measured = || std::fs::read_to_string(&csv).is_ok_and(|text| text.lines().count() > 12);
+    wait_until("ten measurements are made", measured);
+    // SAFETY: a child of ours that is not waited for yet.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+    assert_eq!(wait(&mut child).code(), Some(128 + libc::SIGTERM));
+    let Output { stdout, stderr, .. } = child.wait_with_output().unwrap();
+    let (table, said) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert!(said.contains("ended by SIGTERM"), "{said}");
+    assert!(table.contains("MEDIAN s") && table.lines().count() == 2, "{table}");
 }
 
 #[test]

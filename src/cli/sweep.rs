@@ -50,25 +50,38 @@ pub(super) fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     let page = args.report.as_deref().map(PageFile::open).transpose()?;
     let mut record = Record::open(args, &plans[0])?;
     let started = Instant::now();
-    let mut left = 0;
-    for (index, repeat) in order(points.len(), args.repeat, args.order) {
-        let point = &points[index];
-        if record.has(point, repeat) {
-            continue;
-        }
+    let mut missing = order(points.len(), args.repeat, args.order);
+    missing.retain(|&(index, repeat)| !record.has(&points[index], repeat));
+    let mut left = missing.len();
+    let mut interrupted = None;
+    for (index, repeat) in missing {
         if args.budget.is_some_and(|budget| started.elapsed() >= budget) {
-            left += 1;
-            continue;
+            break;
         }
-        with_job(&plans[index], Measure { point, repeat, record: &mut record })?;
+        let measure = Measure { point: &points[index], repeat, record: &mut record };
+        match with_job(&plans[index], measure) {
+            Ok(_) => left -= 1,
+            Err(failure @ Failure::Interrupted { .. }) => {
+                interrupted = Some(failure);
+                break;
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     let summary = Summary::of(&points, record.measurements(), left);
+    let text = if args.json { summary.json() } else { summary.table() };
+    let print = || writeln!(io::stdout().lock(), "{text}").map_err(Failure::Stdout);
+    if let Some(failure) = interrupted {
+        if !record.measurements().is_empty() {
+            print()?;
+        }
+        return Err(failure);
+    }
     if left > 0 && !args.quiet {
         say!("pinpool: {}", summary.left(args).sentence());
     }
-    let text = if args.json { summary.json() } else { summary.table() };
     // What was measured is shown first, whatever becomes of the report.
-    let printed = writeln!(io::stdout().lock(), "{text}").map_err(Failure::Stdout);
+    let printed = print();
     let reported = page
         .map_or(Ok(()), |file| report::write(file, args, &topology, (&points, &plans), &summary));
     if !same_bits(record.measurements()) {
