@@ -90,10 +90,24 @@ fn factors(isa: Isa, mixed: &[u64]) {
     }
 }
 
-/// A range that holds its own base primes, the ends of blocks and segments, and large primes.
+/// Ranges that hold their own base primes, the ends of blocks and segments, and large primes, and the last.
 fn sieves(isa: Isa) {
     let low: Vec<u64> = (0..300_000).filter(|&n| is_prime(n)).collect();
     assert_eq!(primes_in(0, 300_000).collect::<Vec<_>>(), low, "{isa}");
     assert_eq!(count_primes(0, 20_000_000), 1_270_607, "{isa}");
     assert_eq!(count_primes(10_000_000_000_000, 10_000_030_000_000), 1_003_337, "{isa}");
+    assert_eq!(count_primes(1_000_000_000_000_000, 1_000_000_011_000_000), 318_321, "{isa}");
+    // Ends at the squares of base primes: the last that is not a block's, and the first large one.
+    for p in [32_749u64, 524_309] {
+        let square = p * p;
+        for end in [square, square + 1, square + 2] {
+            let low = end - 2_000_000;
+            let expected = (low..end).filter(|&n| is_prime(n)).count() as u64;
+            assert_eq!(count_primes(low, end), expected, "{isa}, {end}");
+        }
+    }
+    for low in (0..40).map(|k| u64::MAX - k) {
+        let expected = (low..u64::MAX).filter(|&n| is_prime(n)).count() as u64;
+        assert_eq!(count_primes(low, u64::MAX), expected, "{isa}, {low}");
+    }
 }

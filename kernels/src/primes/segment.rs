@@ -4,8 +4,8 @@
 //! - Primes to 101 are struck by laying prepared patterns over the segment.
 //! - Each prime below twice a segment's length keeps eight positions, one for each class of cofactors
 //!   modulo 30. All of them advance by p bytes, so that eight strikes make one straight loop; x86-64
-//!   has its own (`segment_avx2.rs`). The smaller half goes block by block through the L1 cache, the
-//!   larger over the whole segment.
+//!   has its own (`segment_avx2.rs`). Those below a block's length go block by block through the L1 cache, the
+//!   others over the whole segment.
 //! - Larger primes wait in buckets (`segment_large.rs`).
 //!
 //! primesieve, by K. Walisch, is the program to beat.
@@ -70,6 +70,17 @@ pub(super) const BIT: [u8; 30] = {
     bit
 };
 
+/// The class of each residue modulo 30.
+pub(super) const CLASSES: [u8; 30] = {
+    let mut classes = [0; 30];
+    let mut k = 0;
+    while k < 8 {
+        classes[RESIDUES[k] as usize] = k as u8;
+        k += 1;
+    }
+    classes
+};
+
 /// A prime below [`LARGE_FROM`]: the byte of its next strike in each class of cofactors. All are below p
 /// when a segment or a block begins.
 #[derive(Debug, Clone, Copy)]
@@ -91,16 +102,19 @@ impl Medium {
         Medium { at, p: p as u32 }
     }
 
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn p(&self) -> u32 {
         self.p
     }
 
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn at(&self) -> &[u32; 8] {
         &self.at
     }
 
     /// # Safety
     /// What is written must be below p.
+    #[cfg(target_arch = "x86_64")]
     pub(super) unsafe fn at_mut(&mut self) -> &mut [u32; 8] {
         &mut self.at
     }
@@ -116,6 +130,10 @@ pub(super) const KEEP: [[u8; 8]; 8] = {
     }
     keep
 };
+
+/// Where p² < p + 30·[`SEGMENT_BYTES`] ends.
+const OWN_BELOW: u64 = (SEGMENT_BYTES as u64 * 30).isqrt() + 2;
+const _: () = assert!(OWN_BELOW < BLOCK_BYTES as u64);
 
 /// The segments of a range, one after the other.
 #[derive(Debug)]
@@ -223,9 +241,8 @@ impl Segments {
             for &p in medium {
                 let small = p < BLOCK_BYTES as u64;
                 let group = if small { &mut self.small } else { &mut self.medium };
-                // The bit's number, without a branch: residues come as they like.
-                let class = BIT[(p % 30) as usize].trailing_zeros() as usize % 8;
-                group[class].push(Medium::new(p, self.base));
+                let class = CLASSES[(p % 30) as usize];
+                group[usize::from(class)].push(Medium::new(p, self.base));
             }
             self.large.insert(self.base, large);
             let ready = ready.len();
@@ -233,10 +250,10 @@ impl Segments {
         }
     }
 
-    /// Puts back the primes that struck themselves: of the primes whose squares lie before the end of a
-    /// segment, those that are not below its start. Only a first segment has any.
+    /// Puts back the primes that struck themselves: those that are not below the start of a segment before
+    /// whose end their squares lie. They are below [`OWN_BELOW`], so only a first segment has any.
     fn restore(&mut self) {
-        if self.base > BLOCK_BYTES as u64 {
+        if self.base >= OWN_BELOW {
             return;
         }
         for p in self.small.iter().flatten().map(|prime| u64::from(prime.p)) {
@@ -250,7 +267,7 @@ impl Segments {
     fn cut_ends(&mut self) {
         if self.base < self.low {
             for (k, r) in RESIDUES.into_iter().enumerate() {
-                if self.base + r < self.low {
+                if r < self.low - self.base {
                     self.sieve[0] &= !(1 << k);
                 }
             }

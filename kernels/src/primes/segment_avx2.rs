@@ -19,7 +19,7 @@ struct Toss {
     keep: [[u8; 4]; 8],
 }
 
-/// Strikes by primes of all residues, each group in rising order.
+/// Strikes by primes of all residues, each group in rising order, as `Segments` has them.
 #[target_feature(enable = "avx2")]
 pub(super) fn strike_all(sieve: &mut [u8], primes: &mut [Vec<Medium>; 8]) {
     strike::<0>(sieve, &mut primes[0]);
@@ -54,6 +54,8 @@ fn strike<const CLASS: usize>(sieve: &mut [u8], primes: &mut [Medium]) {
         while rounds * p > len {
             rounds -= 1;
         }
+        // As the primes rise, it is the most that fit.
+        debug_assert!(len - rounds * p < p);
         let at = prime.at().map(|at| at as usize);
         let positions = load(prime.at());
         let mut moved = 0;

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::segment::{BIT, RESIDUES};
+use super::segment::{BIT, CLASSES, RESIDUES};
 #[cfg(target_arch = "x86_64")]
 use super::segment_large_avx512;
 use super::sieve::MOST_BASE;
@@ -23,7 +23,7 @@ pub(super) const PART_BYTES: usize = 1 << 17;
 /// Entries of a block: 8 KiB.
 pub(super) const BLOCK_LEN: usize = 1024;
 
-/// Buckets, used in turn; a strike is never so far ahead that they would not do.
+/// Buckets, used in turn, as many as 16 bits number: then those come round by themselves.
 pub(super) const BUCKETS: usize = 1 << 16;
 
 /// So many parts ahead a prime strikes, at most.
@@ -40,6 +40,8 @@ pub(super) const SPOKES: usize = 48;
 /// residue class of p from [`CLASS`] on, and the spoke of the cofactor.
 pub(super) type Entry = u64;
 
+/// Where p / 30 begins, and in the sum that is the next entry, before p / 30 is put back, how many parts
+/// ahead it is.
 pub(super) const PART: u32 = 32;
 pub(super) const BYTE: u32 = PART - PART_BYTES.trailing_zeros();
 pub(super) const CLASS: u32 = 6;
@@ -72,30 +74,18 @@ pub(super) const GAP: [u64; SPOKES] = {
     gap
 };
 
-/// For each number below 210 the spoke it is at, or the next one, and how far that is.
-pub(super) const SPOKE: [(u8, u8); 210] = {
-    let mut spoke = [(0, 0); 210];
+/// For each number below 210, of which the last is a spoke, the spoke it is at, or the next one.
+pub(super) const SPOKE: [u8; 210] = {
+    let mut spoke = [0; 210];
     let (mut m, mut k) = (0, 0);
     while m < 210 {
-        if k < SPOKES && WHEEL[k] < m {
+        if WHEEL[k] < m {
             k += 1;
         }
-        let at = if k < SPOKES { WHEEL[k] } else { 211 };
-        spoke[m as usize] = ((k % SPOKES) as u8, (at - m) as u8);
+        spoke[m as usize] = k as u8;
         m += 1;
     }
     spoke
-};
-
-/// The class of each residue modulo 30.
-pub(super) const CLASSES: [u8; 30] = {
-    let mut classes = [0; 30];
-    let mut r = 0;
-    while r < 30 {
-        classes[r] = BIT[r].trailing_zeros() as u8 % 8;
-        r += 1;
-    }
-    classes
 };
 
 /// The least cofactor whose product with `p`, a large prime, is not below `base`, and how far it is beyond.
@@ -122,8 +112,10 @@ pub(super) fn begin(base: u64, p: u64) -> (Entry, u16) {
     if least < p {
         (least, left) = (p, p * p - base);
     }
-    let (spoke, step) = SPOKE[(least % 210) as usize];
-    let byte = (left + p * u64::from(step)) / 30;
+    let m = least % 210;
+    let spoke = SPOKE[m as usize];
+    let step = WHEEL[usize::from(spoke)] - m;
+    let byte = (left + p * step) / 30;
     let class = u64::from(CLASSES[(p % 30) as usize]);
     let at = (byte % PART_BYTES as u64) << BYTE | class << CLASS | u64::from(spoke);
     ((p / 30) << PART | at, (byte / PART_BYTES as u64) as u16)
@@ -252,11 +244,12 @@ impl Large {
     pub(super) fn new(least: u64, most: u64) -> Large {
         let any = least <= most;
         let primes = if any { most_primes(most) } else { 0 };
-        // Full ones, one that is begun in each bucket that can be ahead, and the one that is being read.
+        // Full ones, one that is begun in each bucket that can be ahead, the one that is being read, and
+        // the one that is not used; and a block of slack, to begin with a cache line.
         let blocks = if any { primes / BLOCK_LEN + ahead(most as usize) + 2 } else { 0 };
-        let entries = vec![0; (blocks + 1) * BLOCK_LEN];
+        let entries = vec![0; if any { (blocks + 1) * BLOCK_LEN } else { 0 }];
         Large {
-            skip: entries.as_ptr().align_offset(64).min(BLOCK_LEN),
+            skip: entries.as_ptr().align_offset(64).min(entries.len()),
             entries,
             ends: vec![0; if any { BUCKETS } else { 0 }],
             chains: Chains {
@@ -282,15 +275,16 @@ impl Large {
     pub(super) fn insert(&mut self, base: u64, primes: &[u64]) {
         let current = self.current;
         let Some(mut blocks) = self.blocks() else { return };
-        let mut primes = primes;
         #[cfg(target_arch = "x86_64")]
-        if isa::current() == Isa::Avx512 {
+        let primes = if isa::current() == Isa::Avx512 {
             let old = primes.partition_point(|&p| p * p <= base);
             let (vectors, _) = primes[..old].as_chunks();
             // SAFETY: the CPU has what is current.
             unsafe { segment_large_avx512::insert(&mut blocks, current, base, vectors) };
-            primes = &primes[vectors.as_flattened().len()..];
-        }
+            &primes[vectors.as_flattened().len()..]
+        } else {
+            primes
+        };
         for &p in primes {
             let (entry, ahead) = begin(base, p);
             blocks.push(current.wrapping_add(ahead), entry);

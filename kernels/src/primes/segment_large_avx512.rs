@@ -11,9 +11,9 @@ use std::ops::Range;
 
 use super::ifma::set;
 use super::packed_avx512::{load, load_bytes, store, store_index, store_words};
-use super::segment::{BIT, RESIDUES};
+use super::segment::{self, CLASSES, RESIDUES};
 use super::segment_large::{
-    BLOCK_LEN, BYTE, Blocks, CLASS, CLASSES, Entry, GAP, PART, PART_BYTES, SPOKE, SPOKES, WHEEL,
+    BLOCK_LEN, BYTE, Blocks, CLASS, Entry, GAP, PART, PART_BYTES, SPOKE, SPOKES, WHEEL,
 };
 
 /// Entries of a group.
@@ -50,7 +50,7 @@ static COFACTOR: Table = {
     let mut table = [0; 64];
     let mut spoke = 0;
     while spoke < SPOKES {
-        table[spoke] = BIT[(WHEEL[spoke] % 30) as usize].trailing_zeros() as u8;
+        table[spoke] = CLASSES[(WHEEL[spoke] % 30) as usize];
         spoke += 1;
     }
     table
@@ -72,7 +72,7 @@ static KEEP: Table = {
     let mut table = [0; 64];
     let mut i = 0;
     while i < 64 {
-        table[i] = !BIT[PRODUCT[i] as usize];
+        table[i] = segment::KEEP[i / 8][i % 8];
         i += 1;
     }
     table
@@ -89,20 +89,18 @@ static RESIDUE: Table = {
     table
 };
 
-/// For each number below 210, 64 to a table: the spoke it is at, or the next one, or [`SPOKES`] past the last.
+/// For each number below 210, 64 to a table: the spoke it is at, or the next one.
 static SPOKES_AT: [Table; 4] = {
     let mut tables = [[0; 64]; 4];
     let mut m = 0;
     while m < 210 {
-        let spoke = SPOKE[m].0;
-        let past = m as u64 > WHEEL[SPOKES - 1];
-        tables[m / 64][m % 64] = if past { SPOKES as u8 } else { spoke };
+        tables[m / 64][m % 64] = SPOKE[m];
         m += 1;
     }
     tables
 };
 
-/// The cofactor of each spoke, and of the first of the next round.
+/// The cofactor of each spoke.
 static WHEELS: Table = {
     let mut table = [0; 64];
     let mut spoke = 0;
@@ -110,7 +108,6 @@ static WHEELS: Table = {
         table[spoke] = WHEEL[spoke] as u8;
         spoke += 1;
     }
-    table[SPOKES] = 211;
     table
 };
 
@@ -186,7 +183,7 @@ pub(super) fn begin(base: u64, p: __m512i) -> (__m512i, __m512i) {
     let zero = _mm512_setzero_si512();
     let one = set(1);
     let look_up = |table, at| _mm512_maskz_permutexvar_epi8(0x0101_0101_0101_0101, at, table);
-    // Of what is below 2^36: the quotient by 30, since the error of the multiplier is below 2^-48.
+    // The quotient by 30, exact below 2^48.
     let by_30 = |x| _mm512_madd52hi_epu64(zero, x, set((1 << 52) / 30 + 1));
     // As in `first_multiple`: the quotient is below 2^45, and off by one at most.
     let quotient = _mm512_div_pd(_mm512_set1_pd(base as f64), _mm512_cvtepu64_pd(p));
@@ -208,7 +205,6 @@ pub(super) fn begin(base: u64, p: __m512i) -> (__m512i, __m512i) {
     let spoke = _mm512_mask_mov_epi64(below, _mm512_cmpge_epu64_mask(m, set(128)), beyond);
     let spoke = _mm512_and_si512(spoke, set(63));
     let step = _mm512_sub_epi64(look_up(load_bytes(&WHEELS), spoke), m);
-    let spoke = _mm512_maskz_mov_epi64(_mm512_cmplt_epu64_mask(spoke, set(SPOKES as u64)), spoke);
     let byte = by_30(_mm512_add_epi64(left, _mm512_mul_epu32(p, step)));
     let q = by_30(p);
     let r = _mm512_sub_epi64(p, _mm512_mul_epu32(q, set(30)));
@@ -248,8 +244,8 @@ fn make(entries: &[[Entry; 8]], current: u16, plan: &mut Plan) {
         let class = _mm512_and_si512(_mm512_srli_epi32::<{ CLASS - 3 }>(at), set(7 << 3));
         let both = _mm512_or_si512(class, look_up(cofactors, spoke));
         let byte = _mm512_srli_epi32::<BYTE>(at);
-        // The product grows by gap·p = gap·(30·q + residue), below 2^16 without the multiple of 30; to
-        // divide that by 30, a multiplication by 2^16 / 30 does.
+        // The product grows by gap·p = gap·(30·q + residue). What is not a multiple of 30 in all is 319 at
+        // most, and below 4709 a multiplication by 2^16 / 30 divides by it exactly.
         let rest = _mm512_mullo_epi16(look_up(residues, both), gap);
         let rest = _mm512_add_epi32(rest, look_up(products, both));
         let rest = _mm512_mulhi_epu16(rest, set((1 << 16) / 30 + 1));

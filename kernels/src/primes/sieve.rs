@@ -12,7 +12,7 @@ use super::prime_pi::prime_pi;
 use super::segment::{FIRST, SMALLEST, Segments};
 use crate::isa::{self, Isa};
 
-/// The most that is sieved by: 54 million primes, 440 MB of entries.
+/// The most that is sieved by: 54 million primes, 450 MB of entries.
 pub(super) const MOST_BASE: u64 = 1 << 30;
 
 /// The most where numbers are left to test: 15 million primes, 120 MB of entries.
@@ -21,18 +21,18 @@ const MOST_BASE_AND_TESTS: u64 = 1 << 28;
 /// The least: below it primes cost nothing worth saving.
 const LEAST_BASE: u64 = 1 << 16;
 
-/// A base prime takes some 20 ns to begin with. It pays when the range has at least so many numbers for
-/// it: a survivor takes some 90 ns to test, or 220, or 580, and there are `range/ln²` fewer for each
-/// doubling of the bound.
+/// Beside tests of what survives, base primes pay up to the length of the range divided by this. A base
+/// prime takes some 20 ns to begin with; a survivor takes some 90 ns to test with AVX-512, 220 with AVX2
+/// and 340 without, and there are `range/ln²` fewer for each doubling of the bound.
 fn range_per_base() -> u64 {
     match isa::current() {
         Isa::Avx512 => 8,
         Isa::Avx2 => 4,
-        Isa::Scalar | Isa::Neon => 2,
+        Isa::Scalar | Isa::Neon => 3,
     }
 }
 
-/// All base primes pay where they are at most so many times as many as would pay beside tests: then
+/// All base primes pay where the root is at most so many times the bound that pays beside tests: then
 /// nothing has to be tested.
 const ALL_PER_SOME: u64 = 40;
 
@@ -47,7 +47,9 @@ pub struct PrimesIn {
 
 /// The primes in `[low, high)`, in rising order, found segment by segment.
 ///
-/// u64::MAX is not prime, so `primes_in(low, u64::MAX)` leaves none out.
+/// u64::MAX is not prime, so `primes_in(low, u64::MAX)` leaves none out. The sieve is set up for the whole
+/// range: where only the first primes are wanted, a short range takes less time and memory (see
+/// [`count_primes`]).
 ///
 /// ```
 /// let primes: Vec<u64> = pinpool_kernels::primes::primes_in(10, 30).collect();
@@ -107,7 +109,8 @@ impl Iterator for PrimesIn {
 ///
 /// u64::MAX is not prime, so `count_primes(low, u64::MAX)` leaves none out. Chunks of a range
 /// count independently; make them long (10^8 or more beyond 10^14), since each call finds the
-/// base primes anew. It takes 8 bytes for each base prime: 16 MB at 10^15, and 440 MB at most.
+/// base primes anew. A range longer than a fifth of its end's root takes 8 bytes for each prime to the root:
+/// 16 MB at 10^15, and 450 MB at most, from 10^18 on.
 #[must_use]
 pub fn count_primes(low: u64, high: u64) -> u64 {
     let mut count = small(low, high).count() as u64;
@@ -176,8 +179,10 @@ fn start(low: u64, high: u64) -> (Option<Segments>, bool) {
         return (None, true);
     }
     let root = (high - 1).isqrt();
-    let some = ((high - low) / range_per_base()).clamp(LEAST_BASE, MOST_BASE_AND_TESTS);
-    let all = root <= MOST_BASE && root / ALL_PER_SOME <= some;
+    let worth = (high - low) / range_per_base();
+    let some = worth.clamp(LEAST_BASE, MOST_BASE_AND_TESTS);
+    // In short ranges the primes just above the least bound cost more than tests.
+    let all = worth >= 2 * LEAST_BASE && root <= MOST_BASE && root / ALL_PER_SOME <= worth;
     let limit = if all { root } else { some.min(root) };
     (Some(Segments::new(low, high, limit)), limit == root)
 }
