@@ -97,7 +97,7 @@ fn sieves(isa: Isa) {
     assert_eq!(count_primes(0, 20_000_000), 1_270_607, "{isa}");
     assert_eq!(count_primes(10_000_000_000_000, 10_000_030_000_000), 1_003_337, "{isa}");
     assert_eq!(count_primes(1_000_000_000_000_000, 1_000_000_011_000_000), 318_321, "{isa}");
-    // Ends at the squares of base primes: the last that is not a block's, and the first large one.
+    // Ends at the squares of base primes: the last that goes block by block, and the first large one.
     for p in [32_749u64, 524_309] {
         let square = p * p;
         for end in [square, square + 1, square + 2] {

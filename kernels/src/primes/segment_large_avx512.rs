@@ -23,16 +23,19 @@ const _: () = assert!(BLOCK_LEN.is_multiple_of(GROUP));
 /// Bytes for each spoke, or for each class of p and of the cofactor.
 type Table = [u8; 64];
 
-/// From each spoke the step to the next.
-static GAPS: Table = {
+/// A byte for each spoke.
+const fn of_spokes(values: &[u64; SPOKES]) -> Table {
     let mut table = [0; 64];
     let mut spoke = 0;
     while spoke < SPOKES {
-        table[spoke] = GAP[spoke] as u8;
+        table[spoke] = values[spoke] as u8;
         spoke += 1;
     }
     table
-};
+}
+
+/// From each spoke the step to the next.
+static GAPS: Table = of_spokes(&GAP);
 
 /// The spoke after each.
 static NEXT: Table = {
@@ -101,15 +104,7 @@ static SPOKES_AT: [Table; 4] = {
 };
 
 /// The cofactor of each spoke.
-static WHEELS: Table = {
-    let mut table = [0; 64];
-    let mut spoke = 0;
-    while spoke < SPOKES {
-        table[spoke] = WHEEL[spoke] as u8;
-        spoke += 1;
-    }
-    table
-};
+static WHEELS: Table = of_spokes(&WHEEL);
 
 /// The class of each residue modulo 30.
 static CLASSES_AT: Table = {
